@@ -1,0 +1,1 @@
+"""State to command, free of ROS, torch and MuJoCo."""

@@ -1,0 +1,177 @@
+"""MPPI over an exported plan graph (Williams et al. 2017): numpy and onnxruntime, nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import MPPIConfig, RobotConfig, TaskConfig
+from taustack.controllers.bundle import Bundle
+from taustack.controllers.noise import NoiseBank
+from taustack.controllers.plan import Plan
+from taustack.errors import PlanFailed, UnknownName
+from taustack.layout import RobotState
+from taustack.manifest import DYNAMICS
+
+FloatArray = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A robot state with its place in the order of things."""
+
+    state: RobotState
+    seq: int = 0
+    epoch: int = 0
+
+
+class MPPI:
+    """Plans H actions from a measured state towards a goal.
+
+    One call: roll the state forward to the time the plan will take effect, over the actions already published; shift the
+    old plan by the time that passed; sample, roll out and weight in the plan graph, the samples split over
+    single-threaded sessions; set the temperature for the next call.
+
+    Args:
+        bundle: verified bundle that fits the robot.
+        robot, task: limits, weights and parameters.
+        rng: source of the noise.
+        executor: runs the shards beside the first one; without it they run one after the other, with the same result.
+    """
+
+    def __init__(self, bundle: Bundle, robot: RobotConfig, task: TaskConfig, rng: np.random.Generator, executor: Executor | None = None) -> None:
+        spec = bundle.manifest.plan
+        self.bundle, self.robot, self.config = bundle, robot, task.mppi
+        self.dt, self.horizon = robot.rates.control_dt, spec.horizon
+        self.latency_s = self.config.latency_steps * self.dt
+        self.terms = spec.cost_terms
+        self.set_weights(task.cost)
+        self._executor = executor
+        self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
+        self._dynamics = bundle.session(DYNAMICS)
+        self._bank = noise_bank(bundle, robot, self.config, rng)
+        self._rate = robot.limit_fraction * robot.limits("acceleration") * self.dt
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the old plan: the robot was moved or the plan was not followed."""
+        self._published: deque[Plan] = deque(maxlen=4)
+        self._temperature = 1.0
+        self._seq = 0 if not hasattr(self, "_seq") else self._seq
+
+    def set_weights(self, cost: Mapping[str, float]) -> None:
+        """Set the weights of the cost terms; terms that are not named get 0.
+
+        Raises:
+            UnknownName: a term that the plan graph does not have.
+        """
+        for name in cost:
+            if name not in self.terms:
+                raise UnknownName("cost term", name, self.terms)
+        self.weights = np.array([cost.get(name, 0.0) for name in self.terms], dtype=np.float32)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Set lambda as a fraction of the median of S - min S."""
+        self.config = self.config.model_copy(update={"temperature": temperature})
+
+    def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
+        """Plan from a measurement to a goal (3,) [m], to be reached in `tau` steps (0: as soon as possible).
+
+        Raises:
+            PlanFailed: the state or the goal is not finite, or no sample had a finite cost.
+        """
+        started = time.perf_counter()
+        state = measured.state
+        if not (np.all(np.isfinite(state.x())) and np.all(np.isfinite(goal))):
+            raise PlanFailed(f"state or goal is not finite: x {state.x()}, goal {goal}")
+        effective_t = state.t + self.latency_s
+        x = self.predict(state, effective_t)
+        mean = self._shifted(effective_t, x)
+        outputs = self._run_shards(x, mean, goal, tau)
+        sample_cost = np.concatenate([out[4] for out in outputs])
+        finite = sample_cost < NON_FINITE
+        if not finite.any():
+            raise PlanFailed(f"none of {len(sample_cost)} samples had a finite cost")
+        share = self._shard_shares(outputs, sample_cost)
+        mix = lambda i: np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1)  # noqa: E731
+        weight = np.exp(-(sample_cost[finite].astype(float) - sample_cost.min()) / self._temperature)
+        self._temperature = max(1e-6, self.config.temperature * float(np.median(sample_cost[finite] - sample_cost.min())))
+        self._seq += 1
+        plan = Plan(
+            seq=self._seq, state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=effective_t, dt=self.dt,
+            actions=mix(0), states=mix(1), cost=dict(zip(self.terms, mix(2).tolist(), strict=True)), disagreement=mix(3),
+            effective_samples=float(weight.sum() ** 2 / (weight**2).sum()), nonfinite_samples=int((~finite).sum()),
+            plan_time_s=time.perf_counter() - started, bundle_sha256=self.bundle.sha256,
+        )  # fmt: skip
+        if not (np.all(np.isfinite(plan.actions)) and np.all(np.isfinite(plan.states))):
+            raise PlanFailed("the plan graph returned values that are not finite")
+        self._published.append(plan)
+        return plan
+
+    def predict(self, state: RobotState, t: float) -> FloatArray:
+        """State (nx,) at time t [s], rolled forward by the model over the actions already published."""
+        x, now, n = state.x(), state.t, self.robot.n
+        for _ in range(round((t - state.t) / self.dt)):
+            now += self.dt
+            u = self._reference_at(now, x[3 * n :])
+            mean, _ = self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": u[None].astype(np.float32)})
+            x = mean[0].astype(float)
+        return x
+
+    def _reference_at(self, t: float, dq_ref: FloatArray) -> FloatArray:
+        """Reference velocity (n,) the tracker will have at time t: from the newest plan in effect, else on its way to rest."""
+        plan = next((p for p in reversed(self._published) if p.effective_t < t), None)
+        wanted = np.zeros_like(dq_ref)
+        if plan is not None and t <= plan.end_t:
+            wanted, _ = plan.velocity(t, plan.states[0, 3 * self.robot.n :])
+        return np.minimum(np.maximum(wanted, dq_ref - self._rate), dq_ref + self._rate)
+
+    def _shifted(self, effective_t: float, x: FloatArray) -> Float32:
+        """The newest plan (H, n) read at the new plan's times; its last action is kept to the end. Rest if there is none."""
+        n = self.robot.n
+        if not self._published:
+            return np.zeros((self.horizon, n), dtype=np.float32)
+        old = self._published[-1]
+        knots = np.concatenate([old.states[:1, 3 * n :], old.actions])
+        at = np.clip((effective_t - old.effective_t) / self.dt + 1.0 + np.arange(self.horizon), 0.0, float(self.horizon))
+        low = np.minimum(at.astype(int), self.horizon - 1)
+        share = (at - low)[:, None]
+        return np.asarray((1 - share) * knots[low] + share * knots[low + 1], dtype=np.float32)
+
+    def _run_shards(self, x: FloatArray, mean: Float32, goal: FloatArray, tau: float) -> list[list[Float32]]:
+        feeds = []
+        for _ in self._sessions:
+            noise = self._bank.draw()
+            feeds.append({
+                "x": x.astype(np.float32), "goal": goal.astype(np.float32), "tau": np.float32(tau), "mean": mean, "noise": noise,
+                "weights": self.weights, "temperature": np.float32(self._temperature),
+            })  # fmt: skip
+        feeds = [{key: np.asarray(value) for key, value in feed.items()} for feed in feeds]
+        if self._executor is None:
+            return [session.run(None, feed) for session, feed in zip(self._sessions, feeds, strict=True)]
+        others = [self._executor.submit(session.run, None, feed) for session, feed in zip(self._sessions[1:], feeds[1:], strict=True)]
+        first = self._sessions[0].run(None, feeds[0])
+        return [first, *(future.result() for future in others)]
+
+    def _shard_shares(self, outputs: list[list[Float32]], sample_cost: Float32) -> FloatArray:
+        """Share of each shard's softmax in the softmax over all samples (shards,), exact."""
+        best = float(sample_cost.min())
+        mass = np.array([np.exp(-(out[4].astype(float) - best) / self._temperature).sum() for out in outputs])
+        return np.asarray(mass / mass.sum())
+
+
+def noise_bank(bundle: Bundle, robot: RobotConfig, config: MPPIConfig, rng: np.random.Generator) -> NoiseBank:
+    """The noise bank that fits a bundle's plan graph."""
+    spec = bundle.manifest.plan
+    return NoiseBank(
+        horizon=spec.horizon, knots=config.noise_knots, std=config.noise_std * robot.limits("velocity"), floor=config.noise_floor,
+        samples=spec.samples_per_shard, members=spec.members, rng=rng,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Data to model, free of ROS: datasets, ensembles, training, export, bundles."""

@@ -1,0 +1,150 @@
+"""Export to ONNX and write the bundle: graphs with metadata, golden inputs and outputs, manifest."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+import yaml
+from torch import Tensor, nn
+
+from taustack import __version__
+from taustack.config import RobotConfig, TaskConfig
+from taustack.errors import TaustackError
+from taustack.kinematics import KinematicChain
+from taustack.layout import PARTS
+from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, DataSource, Manifest, PlanSpec, RobotContract, sha256_of
+from taustack.models.ensemble import DynamicsEnsemble
+from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
+from taustack.rollout import ActionBounds, CostTerm
+
+PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
+PLAN_FILE = "plan_mppi.onnx"
+
+
+def export_graph(module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, contract: RobotContract, batch: str | None = None) -> dict[str, np.ndarray]:
+    """Export a module, add the contract as metadata, and compare with torch on `args`.
+
+    Returns:
+        Golden arrays: `<stem>/<name>` for each input and for each output of the exported graph.
+
+    Raises:
+        TaustackError: the exported graph differs from torch by more than PARITY.
+    """
+    shapes = tuple({0: torch.export.Dim(batch)} for _ in args) if batch else None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module.eval(), args, dynamo=True, input_names=list(inputs), output_names=list(outputs), dynamic_shapes=shapes, verbose=False
+        )
+        expected = module(*args)
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {"taustack": contract.model_dump_json(), "code_version": code_version()})
+    # The exporter's notes on where each node came from carry this machine's paths.
+    proto.graph.doc_string = ""
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    feed = {name: value.numpy() for name, value in zip(inputs, args, strict=True)}
+    found = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feed)
+    for name, ours, theirs in zip(outputs, expected, found, strict=True):
+        gap = float(np.max(np.abs(ours.numpy() - theirs))) / max(1.0, float(np.max(np.abs(theirs))))
+        if not gap <= PARITY:
+            raise TaustackError(f"{path.name}: output {name} differs from torch by {gap:.3g}, expected at most {PARITY:g}")
+    golden = feed | dict(zip(outputs, found, strict=True))
+    return {f"{path.stem}/{name}": np.asarray(value, dtype=np.float32) for name, value in golden.items()}
+
+
+def write_bundle(
+    folder: Path, model: DynamicsEnsemble, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, terms: Mapping[str, CostTerm],
+    *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int,
+) -> Manifest:  # fmt: skip
+    """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    contract = RobotContract.of(robot)
+    mppi, members = task.mppi, model.config.members
+    group = max(2, round(mppi.samples / mppi.shards / members))
+    spec = PlanSpec(
+        planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
+    )
+    bounds = ActionBounds(
+        velocity=robot.limit_fraction * robot.limits("velocity"),
+        rate=robot.limit_fraction * robot.limits("acceleration") * robot.rates.control_dt,
+    )
+    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, (robot.q_min, robot.q_max))
+    rng = torch.Generator().manual_seed(seed)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        work = Path(temporary) / "bundle"
+        work.mkdir()
+        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), ("mean", "std"), work / DYNAMICS, contract, batch="batch")
+        golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
+        np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
+        rounded = lambda a: tuple(float(f"{v:.8g}") for v in a)  # noqa: E731
+        manifest = Manifest(
+            name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
+            contract=contract, state_layout=PARTS,
+            feature_mean=rounded(model.feature_mean), feature_std=rounded(model.feature_std),
+            target_mean=rounded(model.target_mean), target_std=rounded(model.target_std),
+            plan=spec, data=data, metrics=metrics, files={path.name: sha256_of(path) for path in sorted(work.iterdir())},
+        )  # fmt: skip
+        (work / MANIFEST).write_text(yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, width=120))
+        _replace(work, folder)
+    return manifest
+
+
+def _replace(work: Path, folder: Path) -> None:
+    """Put the finished folder in place; files of the project that are no part of a bundle stay."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        folder.rename(old)
+        for path in old.iterdir():
+            if path.name not in (DYNAMICS, GOLDEN, MANIFEST, PLAN_FILE):
+                path.rename(work / path.name)
+            else:
+                path.unlink()
+        old.rmdir()
+    work.rename(folder)
+
+
+def _dynamics_example(robot: RobotConfig, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    x, u = _states(robot, 8, rng), torch.randn(8, robot.n, generator=rng) * 0.3
+    return x, u
+
+
+def _plan_example(robot: RobotConfig, spec: PlanSpec, rng: torch.Generator) -> tuple[Tensor, ...]:
+    horizon, samples = spec.horizon, spec.samples_per_shard
+    scale = torch.tensor(0.25 * robot.limits("velocity"), dtype=torch.float32)
+    noise = torch.randn(1, samples, robot.n, generator=rng).expand(horizon, -1, -1).contiguous() * scale
+    goal = torch.tensor(robot.workspace.centre) + 0.3
+    return (
+        _states(robot, 1, rng)[0], goal, torch.tensor(0.0), torch.zeros(horizon, robot.n), noise,
+        torch.full((len(spec.cost_terms),), 0.5), torch.tensor(1.0),
+    )  # fmt: skip
+
+
+def _states(robot: RobotConfig, batch: int, rng: torch.Generator) -> Tensor:
+    low, high = (torch.tensor(a, dtype=torch.float32) for a in (robot.q_min, robot.q_max))
+    q = low + (0.25 + 0.5 * torch.rand(batch, robot.n, generator=rng)) * (high - low)
+    dq = 0.3 * torch.randn(batch, robot.n, generator=rng)
+    return torch.cat([q, dq, q + 0.01 * dq, 0.9 * dq], 1)
+
+
+def code_version() -> str:
+    """Version of the package, with the commit where there is one."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{commit.stdout.strip()}"

@@ -1,0 +1,167 @@
+"""The plan step as one torch module, made to be exported: rollout over H, kinematics, cost terms, MPPI's update.
+
+Only the dynamics is sequential. Everything that follows from the actions alone (the reference and its share of the first
+layer) is computed once for all steps before the loop, kinematics and costs once after it. Normalisers and output scales
+are folded into the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from taustack.kinematics import KinematicChain
+from taustack.models.ensemble import DynamicsEnsemble
+from taustack.rollout import ActionBounds, CostTerm, Rollout
+
+INPUTS = ("x", "goal", "tau", "mean", "noise", "weights", "temperature")
+OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
+DISAGREEMENT_STEPS = 5
+
+
+class FoldedDynamics(nn.Module):
+    """The ensemble on the tracking error z = [q - q_ref, dq - dq_ref], normalisers folded into the weights.
+
+    First layer: h = [sin q, cos q, z] A + r, where r = [u - dq_ref, dq_ref] B + b needs no state and is computed ahead.
+    """
+
+    def __init__(self, model: DynamicsEnsemble) -> None:
+        super().__init__()
+        n, scale = model.n, model.feature_std
+        with torch.no_grad():
+            first = model.weights[0] / scale[:, None]
+            bias = model.biases[0] - ((model.feature_mean / scale) @ model.weights[0]).unsqueeze(1)
+            sin, cos, dq, e_q, e_dq, rate = first.split(n, 1)
+            # Features of the network are dq = dq_ref + z_dq, q_ref - q = -z_q, dq_ref - dq = -z_dq.
+            self.state_weight = nn.Parameter(torch.cat([sin, cos, -e_q, dq - e_dq], 1))
+            self.reference_weight = nn.Parameter(torch.cat([rate, dq], 1).unsqueeze(1))
+            self.reference_bias = nn.Parameter(bias.unsqueeze(1))
+            self.hidden = nn.ParameterList([nn.Parameter(w.detach().clone()) for w in model.weights[1:-1]])
+            self.hidden_bias = nn.ParameterList([nn.Parameter(b.detach().clone()) for b in model.biases[1:-1]])
+            out, targets = model.weights[-1], model.n_targets
+            self.out = nn.Parameter(out[..., :targets] * model.target_std)
+            self.out_bias = nn.Parameter(model.biases[-1][..., :targets] * model.target_std + model.target_mean)
+        self.prismatic = torch.tensor(model.prismatic)
+        self.any_prismatic = any(model.prismatic)
+
+    def ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
+        """u, dq_ref (E, H, k, n) -> the reference's share of the first layer (E, H, k, width)."""
+        return torch.cat([u - dq_ref, dq_ref], -1) @ self.reference_weight + self.reference_bias
+
+    def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
+        """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n)."""
+        shift = lambda w: torch.roll(w, -member_shift, 0) if member_shift else w  # noqa: E731
+        sin, cos = torch.sin(q), torch.cos(q)
+        if self.any_prismatic:
+            sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
+        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ shift(self.state_weight) + reference)
+        for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
+            h = nn.functional.silu(h @ shift(weight) + shift(bias))
+        return h @ shift(self.out) + shift(self.out_bias)
+
+    def shifted_ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
+        """`ahead` with each group's weights taken from the next member."""
+        roll = lambda w: torch.roll(w, -1, 0)  # noqa: E731
+        return torch.cat([u - dq_ref, dq_ref], -1) @ roll(self.reference_weight) + roll(self.reference_bias)
+
+
+class MPPIPlanStep(nn.Module):
+    """One MPPI update for K samples, K a multiple of E: sample k keeps its member for the whole rollout (TS-infinity).
+
+    The softmax is over -(S - min S) / temperature and weights the actions that were really rolled out, after their
+    limits (Williams et al. 2017, eq. 34; the noise that was applied, not the noise that was drawn). Actions keep to the
+    velocity bound and to the rate bound from step to step; both sets are convex, so the weighted mean keeps to them too.
+    """
+
+    def __init__(
+        self, model: DynamicsEnsemble, chain: KinematicChain, terms: Sequence[CostTerm], bounds: ActionBounds,
+        q_limits: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.dynamics = FoldedDynamics(model)
+        self.members, self.n, self.dt = model.config.members, model.n, model.dt
+        self.chain, self.terms = chain, tuple(terms)
+        for name, value in (("velocity_limit", bounds.velocity), ("rate_limit", bounds.rate), ("q_min", q_limits[0]), ("q_max", q_limits[1])):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
+        self.register_buffer("change_std", model.target_std.clone())
+        self.velocity_limit: Tensor
+        self.rate_limit: Tensor
+        self.q_min: Tensor
+        self.q_max: Tensor
+        self.change_std: Tensor
+
+    def forward(
+        self, x: Tensor, goal: Tensor, tau: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """x (4 n,), goal (3,), tau (), mean (H, n), noise (H, K, n), weights (T,), temperature () -> OUTPUTS.
+
+        mean_next (H, n), states (H+1, 4 n) expected over the samples, cost (T,) expected per term, disagreement (S,),
+        sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
+        """
+        e, n = self.members, self.n
+        horizon, k = noise.shape[0], noise.shape[1]
+        q, dq, q_ref, dq_ref = x.split(n)
+        u = self._limited(mean.unsqueeze(1) + noise, dq_ref)
+        before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
+        references = q_ref + torch.cumsum(0.5 * self.dt * (before + u), 0)
+        z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
+        z, odds = self._rollout(u, before, references, q_ref, z0)
+        q_all, dq_all = references + z[..., :n], u + z[..., n:]
+        rollout = Rollout(
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=self.chain.position(q_all, torch), goal=goal, tau=tau, disagreement=odds,
+            q_min=self.q_min, q_max=self.q_max, velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
+        )  # fmt: skip
+        terms = torch.stack([term(rollout, torch) for term in self.terms])
+        total = weights @ terms
+        finite = torch.abs(total) < 1e30
+        total = torch.where(finite, total, torch.full_like(total, 3e38))
+        score = torch.exp(-(total - total.min()) / temperature)
+        share = score / score.sum()
+        zero = torch.zeros_like(share)
+        expect = lambda a: (torch.where(finite[:, None], a, zero[:, None]) * share[:, None]).sum(-2)  # noqa: E731
+        states = torch.cat([q_all, dq_all, references, u], -1)
+        expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
+        cost = (torch.where(finite, terms, zero) * share).sum(-1)
+        disagreement = (torch.where(finite, odds, zero) * share).sum(-1)
+        missing = (1.0 - finite.to(torch.float32)).sum()
+        return expect(u), expected, cost, disagreement, total, 1.0 / (share * share).sum(), missing
+
+    def _limited(self, wanted: Tensor, dq_ref: Tensor) -> Tensor:
+        """Actions (H, K, n) within the velocity bound and within the rate bound of the one before."""
+        wanted = torch.minimum(torch.maximum(wanted, -self.velocity_limit), self.velocity_limit)
+        previous, out = dq_ref.expand(wanted.shape[1:]), []
+        for t in range(wanted.shape[0]):
+            previous = torch.minimum(torch.maximum(wanted[t], previous - self.rate_limit), previous + self.rate_limit)
+            out.append(previous)
+        return torch.stack(out)
+
+    def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Tracking errors (H, K, 2 n) after each step, and the disagreement (S, K) with the next member at S steps."""
+        e, n = self.members, self.n
+        horizon, k = u.shape[0], u.shape[1]
+        grouped = lambda a: a.reshape(horizon, e, k // e, -1).transpose(0, 1)  # noqa: E731  (E, H, k, .)
+        u_e, before_e = grouped(u), grouped(before)
+        ahead = self.dynamics.ahead(u_e, before_e)
+        starts = grouped(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
+        asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
+        out, seen = [], []
+        for t in range(horizon):
+            q = starts[:, t] + z[..., :n]
+            change = self.dynamics(q, z, ahead[:, t])
+            if t in asked:
+                seen.append((t, q, z, change))
+            z = z + change
+            out.append(z)
+        stacked = torch.stack(out).reshape(horizon, k, 2 * n)
+        steps = [t for t, *_ in seen]
+        other_ahead = self.dynamics.shifted_ahead(u_e[:, steps], before_e[:, steps])
+        join = lambda parts: torch.stack(list(parts), 1).flatten(1, 2)  # noqa: E731  (E, S k, .)
+        other = self.dynamics(join(s[1] for s in seen), join(s[2] for s in seen), other_ahead.flatten(1, 2), member_shift=1)
+        gap = (other - join(s[3] for s in seen)) / self.change_std
+        # Half the squared difference of two members is an unbiased estimate of the members' variance.
+        odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
+        return stacked, odds.transpose(0, 1).reshape(len(seen), k)

@@ -1,0 +1,190 @@
+"""Train a dynamics ensemble on a dataset: bootstrap per member, hold-out by run, best snapshot per member."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from taustack.errors import BadInput
+from taustack.kinematics import KinematicChain
+from taustack.models.dataset import Run
+from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Training of the ensemble. `holdout` is a share of the runs, never of the samples."""
+
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    epochs: int = 120
+    batch: int = 256
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    bounds_penalty: float = 0.01
+    holdout: float = 0.1
+    seed: int = 0
+    checkpoint_every: int = 10
+
+
+@dataclass
+class History:
+    """Learning curve: one value an epoch."""
+
+    train_nll: list[float] = field(default_factory=list)
+    holdout_mse: list[float] = field(default_factory=list)
+
+
+def split_by_run(runs: list[Run], share: float) -> tuple[list[Run], list[Run]]:
+    """Training runs and held-out runs (the last ones, at least one).
+
+    Raises:
+        BadInput: fewer than two runs.
+    """
+    if len(runs) < 2:
+        raise BadInput("dataset", "runs", f"{len(runs)} run(s)", "at least 2, so that one can be held out")
+    held = max(1, round(share * len(runs)))
+    return runs[:-held], runs[-held:]
+
+
+def transitions(runs: list[Run]) -> tuple[Tensor, Tensor, Tensor]:
+    """x (B, nx), u (B, nu), x_next (B, nx) of all runs."""
+    x = np.concatenate([run.x[:-1] for run in runs])
+    x_next = np.concatenate([run.x[1:] for run in runs])
+    u = np.concatenate([run.u for run in runs])
+    return tuple(torch.tensor(a, dtype=torch.float32) for a in (x, u, x_next))  # type: ignore[return-value]
+
+
+def train(
+    runs: list[Run], prismatic: tuple[bool, ...], dt: float, config: TrainConfig, checkpoint: Path, on_epoch: Callable[[int, History], None] = lambda *_: None
+) -> tuple[DynamicsEnsemble, History]:
+    """Train, or go on from `checkpoint` if it is there and of the same config. Deterministic by seed.
+
+    Returns:
+        The ensemble with each member's best snapshot on the hold-out, and the learning curve.
+    """
+    torch.manual_seed(config.seed)
+    train_runs, held_runs = split_by_run(runs, config.holdout)
+    x, u, x_next = transitions(train_runs)
+    held = transitions(held_runs)
+    model = DynamicsEnsemble(prismatic, dt, config.ensemble)
+    model.set_normalisers(x, u, x_next)
+    features = (model.features(x, u) - 0.0).detach()
+    targets = ((model.targets(x, x_next) - model.target_mean) / model.target_std).detach()
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    decay = (config.final_learning_rate / config.learning_rate) ** (1 / max(1, config.epochs))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
+    best = Snapshots(model)
+    history, first = History(), 0
+    tag = repr(sorted(asdict(config).items()))
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, weights_only=True)
+        if saved["config"] == tag:
+            model.load_state_dict(saved["model"])
+            optimiser.load_state_dict(saved["optimiser"])
+            schedule.load_state_dict(saved["schedule"])
+            best.load(saved["best_error"], saved["best"])
+            history = History(**saved["history"])
+            first = saved["epoch"]
+    members = config.ensemble.members
+    for epoch in range(first, config.epochs):
+        # A generator for each epoch, so that a resumed run draws what an uninterrupted one would.
+        rng = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randint(len(features), (members, len(features)), generator=rng)
+        total, steps = 0.0, 0
+        for at in range(0, len(features) - config.batch + 1, config.batch):
+            index = order[:, at : at + config.batch]
+            mean, log_var = model.normalised(features[index])
+            error = (mean - targets[index]) ** 2
+            nll = (error * torch.exp(-log_var) + log_var).mean((1, 2)).sum()
+            loss = nll + config.bounds_penalty * (model.max_log_var.sum() - model.min_log_var.sum())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total, steps = total + float(nll.detach()), steps + 1
+        schedule.step()
+        errors = holdout_mse(model, held)
+        best.update(errors)
+        history.train_nll.append(total / max(1, steps) / members)
+        history.holdout_mse.append(float(errors.mean()))
+        on_epoch(epoch + 1, history)
+        if (epoch + 1) % config.checkpoint_every == 0 or epoch + 1 == config.epochs:
+            _save(checkpoint, {
+                "config": tag, "epoch": epoch + 1, "model": model.state_dict(), "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(), "best_error": best.error, "best": best.state, "history": asdict(history),
+            })  # fmt: skip
+    best.restore()
+    return model.eval(), history
+
+
+class Snapshots:
+    """Each member's parameters at its best epoch on the hold-out."""
+
+    def __init__(self, model: DynamicsEnsemble) -> None:
+        self.model = model
+        self.error = torch.full((model.config.members,), float("inf"))
+        self.state = copy.deepcopy(model.state_dict())
+
+    def load(self, error: Tensor, state: dict[str, Tensor]) -> None:
+        self.error, self.state = error, state
+
+    def update(self, error: Tensor) -> None:
+        better = error < self.error
+        self.error = torch.where(better, error, self.error)
+        for name, value in self.model.state_dict().items():
+            if name.startswith(("weights", "biases")):
+                self.state[name][better] = value[better]
+            else:
+                self.state[name].copy_(value)
+
+    def restore(self) -> None:
+        self.model.load_state_dict(self.state)
+
+
+@torch.no_grad()
+def holdout_mse(model: DynamicsEnsemble, held: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Mean squared error of each member (E,) on held-out transitions, normalised targets."""
+    x, u, x_next = held
+    features = model.features(x, u).expand(model.config.members, -1, -1)
+    mean, _ = model.normalised(features)
+    targets = (model.targets(x, x_next) - model.target_mean) / model.target_std
+    return ((mean - targets) ** 2).mean((1, 2))
+
+
+@torch.no_grad()
+def open_loop_errors(model: DynamicsEnsemble, runs: list[Run], chain: KinematicChain, horizon: int) -> dict[str, float]:
+    """End-effector error [m] of rollouts over held-out runs, mean over the horizon, beside two models without learning.
+
+    `model`: mean of the members' rollouts. `perfect_tracking`: the joints are where the reference is.
+    `constant_error`: the tracking error stays what it was at the start.
+    """
+    starts = [(run, s) for run in runs for s in range(0, len(run.u) - horizon, horizon)]
+    x = torch.tensor(np.array([run.x[s] for run, s in starts]), dtype=torch.float32)
+    u = torch.tensor(np.array([run.u[s : s + horizon] for run, s in starts]), dtype=torch.float32)
+    truth = torch.tensor(np.array([run.x[s + 1 : s + horizon + 1] for run, s in starts]), dtype=torch.float32)
+    n, e = model.n, model.config.members
+    state = x.expand(e, -1, -1)
+    predicted = []
+    for t in range(horizon):
+        state, _ = model.members(state, u[:, t].expand(e, -1, -1))
+        predicted.append(state.mean(0))
+    target = chain.position(truth[..., :n], torch)
+    reference = truth[..., 2 * n : 3 * n]
+    offset = (x[:, :n] - x[:, 2 * n : 3 * n]).unsqueeze(1)
+    candidates = {"model": torch.stack(predicted, 1)[..., :n], "perfect_tracking": reference, "constant_error": reference + offset}
+    return {name: float((chain.position(q, torch) - target).norm(dim=-1).mean()) for name, q in candidates.items()}
+
+
+def _save(path: Path, state: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)

@@ -1,0 +1,1 @@
+"""MuJoCo plants behind the hardware interface, scenarios, episodes, evaluation."""

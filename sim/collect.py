@@ -1,0 +1,89 @@
+"""Smooth random motion within the limits, to learn from: `taustack collect`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.controllers.safety import ReferenceLimiter, ReferenceLimits
+from taustack.models.dataset import Run
+from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Scenario
+
+FloatArray = NDArray[np.float64]
+LOOKAHEAD_S = 0.5
+
+
+def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: int, on_step: Callable[[int], None] = lambda _: None) -> Run:
+    """Drive the plant with random velocity ramps for `seconds` and record a transition every control_dt.
+
+    Every 0.1–0.5 s each joint draws a new velocity to ramp to: uniform within the limits, or zero in one of six draws. A
+    draw whose motion would touch something within the lookahead is drawn again; if none is free the arm brakes.
+    """
+    rng = np.random.default_rng(seed)
+    plant = MujocoPlant(robot, scenario, rng)
+    plant.reset(_free_configuration(robot, plant, rng))
+    tick_dt = 1.0 / robot.rates.tracker_hz
+    limiter = ReferenceLimiter(ReferenceLimits.of(robot), plant.read().q, tick_dt)
+    ticks, substeps = round(robot.rates.control_dt / tick_dt), round(robot.rates.plant_hz * tick_dt)
+    x, u, ee = [plant.read().x()], [], [plant.read().ee]
+    wanted, left = np.zeros(robot.n), 0
+    zero = np.zeros(robot.n)
+    for _ in range(round(seconds / robot.rates.control_dt)):
+        if left == 0:
+            wanted, left = _draw(robot, plant, limiter, rng), int(rng.integers(5, 26))
+        slope = ramp_slope(robot, wanted, limiter.dq_ref)
+        start = limiter.dq_ref.copy()
+        for tick in range(ticks):
+            limiter.step(start + slope * (tick + 0.5) * tick_dt, slope if np.any(slope) else zero)
+            plant.write(limiter.q_ref, limiter.dq_ref)
+            for _ in range(substeps):
+                plant.step()
+        state = plant.read()
+        x.append(state.x())
+        u.append(state.dq_ref)
+        ee.append(state.ee)
+        left -= 1
+        on_step(1)
+    return Run(x=np.array(x), u=np.array(u), ee=np.array(ee))
+
+
+def ramp_slope(robot: RobotConfig, wanted: FloatArray, dq_ref: FloatArray) -> FloatArray:
+    """Slope (n,) of a ramp over one control step towards a wanted velocity, within the acceleration limits."""
+    bound = robot.limit_fraction * robot.limits("acceleration")
+    return np.clip((wanted - dq_ref) / robot.rates.control_dt, -bound, bound)
+
+
+def _draw(robot: RobotConfig, plant: MujocoPlant, limiter: ReferenceLimiter, rng: np.random.Generator) -> FloatArray:
+    bound = robot.limit_fraction * robot.limits("velocity")
+    for _ in range(30):
+        wanted = rng.uniform(-bound, bound) * rng.uniform(0.2, 1.0)
+        wanted *= rng.random(robot.n) > 1 / 6
+        if _stays_free(robot, plant, limiter, wanted):
+            return wanted
+    return np.zeros(robot.n)
+
+
+def _stays_free(robot: RobotConfig, plant: MujocoPlant, limiter: ReferenceLimiter, wanted: FloatArray) -> bool:
+    """Kinematic look ahead: ramp to `wanted`, run for LOOKAHEAD_S, then brake; nothing may touch."""
+    dt = robot.rates.control_dt
+    q, dq = limiter.q_ref.copy(), limiter.dq_ref.copy()
+    steps = round(LOOKAHEAD_S / dt)
+    for step in range(2 * steps):
+        slope = ramp_slope(robot, wanted if step < steps else np.zeros(robot.n), dq)
+        q, dq = q + dt * (dq + 0.5 * dt * slope), dq + dt * slope
+        q = np.clip(q, robot.q_min, robot.q_max)
+        if step % 4 == 3 and plant.in_collision(q):
+            return False
+    return True
+
+
+def _free_configuration(robot: RobotConfig, plant: MujocoPlant, rng: np.random.Generator) -> FloatArray:
+    for _ in range(1000):
+        q = rng.uniform(robot.q_min, robot.q_max)
+        if not plant.in_collision(q):
+            return q
+    return robot.home

@@ -1,0 +1,106 @@
+"""One episode in process and in lockstep: the same tracker and planner objects as on the robot, no ROS, no wall clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig, SuccessConfig
+from taustack.controllers.mppi import Measured
+from taustack.controllers.planner import Planner
+from taustack.controllers.tracker import Tracker
+from taustack.errors import PlanFailed
+from taustack.sim.plant import MujocoPlant
+
+FloatArray = NDArray[np.float64]
+TOLERANCE = 1e-6  # relative, on limits judged from differences of floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """What happened. Violations count ticks: of the plant (position, velocity, torque), of the reference (acceleration, jerk)."""
+
+    goal: FloatArray
+    success: bool
+    time_to_goal_s: float
+    final_error_m: float
+    best_error_m: float
+    duration_s: float
+    violations: dict[str, int]
+    contact_ticks: int
+    failed_plans: int
+    commands: FloatArray
+    """Reference velocities applied, (ticks, n)."""
+    effective_samples: float
+    plan_time_s: float
+
+
+class LimitJudge:
+    """Counts limit violations tick by tick."""
+
+    def __init__(self, robot: RobotConfig, torque_limit: FloatArray) -> None:
+        self.robot, self.dt = robot, 1.0 / robot.rates.tracker_hz
+        self.limit = {what: robot.limits(what) * (1 + TOLERANCE) for what in ("velocity", "acceleration", "jerk", "torque")}
+        self.torque_limit = torque_limit * (1 + TOLERANCE)
+        self.count = dict.fromkeys(("position", "velocity", "torque", "acceleration", "jerk"), 0)
+        self._dq_ref, self._ddq_ref = np.zeros(robot.n), np.zeros(robot.n)
+
+    def look(self, plant: MujocoPlant, dq_ref: FloatArray) -> None:
+        """Judge the plant and the reference velocity that was just applied."""
+        state = plant.read()
+        ddq_ref = (dq_ref - self._dq_ref) / self.dt
+        jerk = (ddq_ref - self._ddq_ref) / self.dt
+        self._dq_ref, self._ddq_ref = dq_ref.copy(), ddq_ref
+        self.count["position"] += bool(np.any(state.q < self.robot.q_min) or np.any(state.q > self.robot.q_max))
+        self.count["velocity"] += bool(np.any(np.abs(state.dq) > self.limit["velocity"]))
+        self.count["torque"] += bool(np.any(np.abs(state.torque) > self.torque_limit))
+        self.count["acceleration"] += bool(np.any(np.abs(ddq_ref) > self.limit["acceleration"]))
+        self.count["jerk"] += bool(np.any(np.abs(jerk) > self.limit["jerk"]))
+
+
+def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success: SuccessConfig) -> Episode:
+    """Reach a goal from where the plant is: until it was held, or the time is over.
+
+    The plan of a state takes effect one control step later, as on the robot; until then the tracker follows the plan before.
+    """
+    robot = plant.robot
+    tracker = Tracker(robot, plant.read().q)
+    judge = LimitJudge(robot, plant.torque_limit)
+    tick_dt = tracker.dt
+    ticks, substeps = round(robot.rates.control_dt / tick_dt), round(robot.rates.plant_hz * tick_dt)
+    start, entered, held, contacts, failed = plant.data.time, None, False, 0, 0
+    commands: list[FloatArray] = []
+    errors: list[float] = []
+    samples: list[float] = []
+    plan_times: list[float] = []
+    while not held and plant.data.time - start < success.timeout_s + success.hold_s:
+        state = plant.read()
+        try:
+            plan = planner.plan(Measured(state=state, seq=len(errors)), goal)
+            tracker.offer(plan, state.t)
+            samples.append(plan.effective_samples)
+            plan_times.append(plan.plan_time_s)
+        except PlanFailed:
+            failed += 1
+        base = plant.data.time
+        for tick in range(ticks):
+            q_ref, dq_ref = tracker.step(base + tick * tick_dt)
+            plant.write(q_ref, dq_ref)
+            for _ in range(substeps):
+                plant.step()
+            judge.look(plant, dq_ref)
+            commands.append(dq_ref.copy())
+            contacts += plant.data.ncon > 0
+        errors.append(float(np.linalg.norm(plant.read().ee - goal)))
+        now = plant.data.time - start
+        entered = (entered if entered is not None else now) if errors[-1] <= success.tolerance else None
+        held = entered is not None and now - entered >= success.hold_s - 1e-9
+    reached = bool(held and entered is not None and entered <= success.timeout_s)
+    return Episode(
+        goal=goal, success=reached, time_to_goal_s=float(entered) if reached and entered is not None else float("nan"),
+        final_error_m=errors[-1], best_error_m=min(errors), duration_s=plant.data.time - start, violations=judge.count, contact_ticks=contacts,
+        failed_plans=failed, commands=np.array(commands), effective_samples=float(np.mean(samples or [0.0])),
+        plan_time_s=float(np.median(plan_times or [0.0])),
+    )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Reads what the stack needs to know off a MuJoCo model: joints by name, the kinematic chain, collisions."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.errors import BadInput
+from taustack.kinematics import ChainJoint, KinematicChain
+
+FloatArray = NDArray[np.float64]
+KINDS = {int(mujoco.mjtJoint.mjJNT_HINGE): "revolute", int(mujoco.mjtJoint.mjJNT_SLIDE): "prismatic"}
+
+
+def compile_model(robot: RobotConfig) -> mujoco.MjModel:
+    """Compile the robot's MJCF and check it against robot.yaml.
+
+    Raises:
+        BadInput: a joint, its kind, its limits or the site do not fit; names the key and both values.
+    """
+    source = robot.folder / "robot.yaml"
+    try:
+        model = mujoco.MjModel.from_xml_path(str(robot.model_path))
+    except ValueError as error:
+        raise BadInput(robot.model_path, "", " ".join(str(error).split()), "a model that MuJoCo compiles") from None
+    names = [model.joint(i).name for i in range(model.njnt)]
+    for i, joint in enumerate(robot.joints):
+        if joint.name not in names:
+            raise BadInput(source, f"joints.{i}.name", joint.name, f"a joint of {robot.model_path.name}: {', '.join(names)}")
+        in_model = model.joint(joint.name)
+        kind = KINDS.get(int(in_model.type[0]), "other")
+        if kind != joint.kind:
+            raise BadInput(source, f"joints.{i}.kind", joint.kind, f"{kind}, as in {robot.model_path.name}")
+        if not np.allclose(in_model.range, joint.position, atol=1e-4):
+            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{in_model.range.tolist()}, as in {robot.model_path.name}")
+    missing = sorted(set(names) - set(robot.joint_names))
+    if missing:
+        raise BadInput(source, "joints", "no entry for " + ", ".join(missing), f"every joint of {robot.model_path.name}")
+    if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, robot.end_effector_site) < 0:
+        sites = ", ".join(model.site(i).name for i in range(model.nsite))
+        raise BadInput(source, "end_effector_site", robot.end_effector_site, f"a site of {robot.model_path.name}: {sites or '(none)'}")
+    return model
+
+
+def joint_addresses(model: mujoco.MjModel, robot: RobotConfig) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Addresses of the robot's joints in qpos, in qvel, and of their motors in ctrl, each (n,), by name."""
+    qpos = np.array([model.joint(name).qposadr[0] for name in robot.joint_names])
+    dof = np.array([model.joint(name).dofadr[0] for name in robot.joint_names])
+    ctrl = []
+    for name in robot.joint_names:
+        joint_id = model.joint(name).id
+        motors = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == joint_id and model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT]
+        if len(motors) != 1:
+            raise BadInput(robot.model_path, f"actuator of {name}", f"{len(motors)} motors", "exactly one motor")
+        ctrl.append(motors[0])
+    return qpos, dof, np.array(ctrl)
+
+
+def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChain:
+    """The chain from the base to the end effector, with each joint's axis turned to z.
+
+    Raises:
+        BadInput: a joint of robot.yaml is not on the way from the base to the end effector.
+    """
+    site = model.site(robot.end_effector_site)
+    path: list[int] = []
+    body = int(site.bodyid[0])
+    while body > 0:
+        path.append(body)
+        body = int(model.body_parentid[body])
+    rotation, offset = np.eye(3), np.zeros(3)
+    joints: dict[str, ChainJoint] = {}
+    for body in reversed(path):
+        offset = offset + rotation @ model.body_pos[body]
+        rotation = rotation @ _matrix(model.body_quat[body])
+        start, count = int(model.body_jntadr[body]), int(model.body_jntnum[body])
+        for j in range(start, start + count):
+            to_z = _rotation_to_z(model.jnt_axis[j])
+            anchor = model.jnt_pos[j]
+            joints[model.joint(j).name] = ChainJoint(
+                kind=KINDS[int(model.jnt_type[j])], rotation=rotation @ to_z, offset=offset + rotation @ anchor
+            )
+            rotation, offset = to_z.T, to_z.T @ (-anchor)
+    on_path = [name for name in joints]
+    if on_path != list(robot.joint_names):
+        raise BadInput(robot.folder / "robot.yaml", "joints", list(robot.joint_names), f"the joints from base to {robot.end_effector_site} in order: {on_path}")
+    tip = offset + rotation @ np.asarray(site.pos)
+    return KinematicChain(joints=tuple(joints.values()), tip=tip)
+
+
+def _matrix(quat: FloatArray) -> FloatArray:
+    out = np.zeros(9)
+    mujoco.mju_quat2Mat(out, quat)
+    return out.reshape(3, 3)
+
+
+def _rotation_to_z(axis: FloatArray) -> FloatArray:
+    """A rotation whose z column is `axis`."""
+    quat = np.zeros(4)
+    mujoco.mju_quatZ2Vec(quat, np.asarray(axis, dtype=float))
+    return _matrix(quat)

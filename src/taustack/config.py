@@ -1,0 +1,218 @@
+"""robot.yaml and task YAML: what a robot is and what it is asked to do. Robots are data; nothing here knows a name."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from taustack.errors import BadInput, UnknownName
+from taustack.strict_yaml import StrictModel, load
+
+Positive = Annotated[float, Field(gt=0)]
+Vector3 = tuple[float, float, float]
+PACKAGE_ROBOTS = Path(__file__).resolve().parent / "robots"
+
+
+class JointConfig(StrictModel):
+    """One joint: limits as its maker states them, gains of the impedance law, home."""
+
+    name: str
+    kind: Literal["revolute", "prismatic"] = "revolute"
+    position: tuple[float, float]
+    velocity: Positive
+    acceleration: Positive
+    jerk: Positive
+    torque: Positive
+    stiffness: Positive
+    damping: Positive
+    home: float
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> JointConfig:
+        low, high = self.position
+        if low >= high:
+            raise ValueError(f"a lower position limit below the upper one in joint {self.name}, came [{low}, {high}]")
+        if not low <= self.home <= high:
+            raise ValueError(f"home of joint {self.name} within its limits [{low}, {high}], came {self.home}")
+        return self
+
+
+class Rates(StrictModel):
+    """Rates of the stack [Hz] and the model's step [s]."""
+
+    plant_hz: Positive = 1000.0
+    tracker_hz: Positive = 500.0
+    plan_hz: Positive = 60.0
+    state_hz: Positive = 250.0
+    control_dt: Positive = 0.02
+
+    @model_validator(mode="after")
+    def _whole_ratios(self) -> Rates:
+        for name, ratio in (("plant_hz / tracker_hz", self.plant_hz / self.tracker_hz), ("control_dt * tracker_hz", self.control_dt * self.tracker_hz)):
+            if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
+                raise ValueError(f"{name} a whole number of at least 1, came {ratio:g}")
+        return self
+
+
+class Workspace(StrictModel):
+    """Where goals may lie: a box and a sphere in the base frame [m]."""
+
+    low: Vector3
+    high: Vector3
+    centre: Vector3 = (0.0, 0.0, 0.0)
+    radius: Positive
+
+    def fault(self, point: NDArray[np.float64]) -> str | None:
+        """Say what is wrong with a goal at `point` (3,) [m], or None."""
+        if not np.all(np.isfinite(point)):
+            return "finite coordinates"
+        if np.any(point < self.low) or np.any(point > self.high):
+            return f"a point in the box {list(self.low)} to {list(self.high)} m"
+        if np.linalg.norm(point - np.asarray(self.centre)) > self.radius:
+            return f"a point within {self.radius} m of {list(self.centre)}"
+        return None
+
+
+class RobotConfig(StrictModel):
+    """A robot: see docs/reference/robot-yaml.md for the table of its keys."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = ""
+    model: str
+    base_frame: str
+    end_effector_site: str
+    action_space: Literal["velocity"] = "velocity"
+    limit_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
+    rates: Rates = Rates()
+    workspace: Workspace
+    joints: Annotated[tuple[JointConfig, ...], Field(min_length=1)]
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _joints_are_unique(self) -> RobotConfig:
+        names = [joint.name for joint in self.joints]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"each joint once, came {', '.join(twice)} twice")
+        return self
+
+    @property
+    def n(self) -> int:
+        """Number of joints."""
+        return len(self.joints)
+
+    @cached_property
+    def joint_names(self) -> tuple[str, ...]:
+        return tuple(joint.name for joint in self.joints)
+
+    @cached_property
+    def q_min(self) -> NDArray[np.float64]:
+        return np.array([joint.position[0] for joint in self.joints])
+
+    @cached_property
+    def q_max(self) -> NDArray[np.float64]:
+        return np.array([joint.position[1] for joint in self.joints])
+
+    @cached_property
+    def home(self) -> NDArray[np.float64]:
+        return np.array([joint.home for joint in self.joints])
+
+    def limits(self, what: Literal["velocity", "acceleration", "jerk", "torque"]) -> NDArray[np.float64]:
+        """The maker's limits (n,), SI units."""
+        return np.array([getattr(joint, what) for joint in self.joints])
+
+    @property
+    def model_path(self) -> Path:
+        """The MJCF file: in the robot's folder, or `menagerie:NAME` under MENAGERIE_ROOT."""
+        if self.model.startswith("menagerie:"):
+            root = os.environ.get("MENAGERIE_ROOT")
+            if not root:
+                raise BadInput(self.folder / "robot.yaml", "model", self.model, "the variable MENAGERIE_ROOT to be set to the folder of the models")
+            name = self.model.removeprefix("menagerie:")
+            base, path = Path(root), Path(root) / name / "scene.xml"
+        else:
+            base, path = self.folder, self.folder / self.model
+        if not path.resolve().is_relative_to(base.resolve()) or not path.is_file():
+            raise BadInput(self.folder / "robot.yaml", "model", self.model, f"a file inside {base}")
+        return path
+
+
+class SuccessConfig(StrictModel):
+    """When a goal counts as reached."""
+
+    tolerance: Positive = 0.02
+    hold_s: Positive = 0.5
+    timeout_s: Positive = 3.0
+
+
+class MPPIConfig(StrictModel):
+    """Parameters of the MPPI planner; those marked (export) are fixed in the plan graph."""
+
+    samples: Annotated[int, Field(ge=8, le=16384, description="K, all shards together (export)")] = 240
+    horizon: Annotated[int, Field(ge=2, le=200, description="H, steps of control_dt (export)")] = 25
+    shards: Annotated[int, Field(ge=1, le=16, description="single-threaded sessions the samples are split over (export)")] = 2
+    noise_std: Annotated[Positive, Field(description="std of the velocity noise as a fraction of the velocity limit")] = 0.25
+    noise_floor: Annotated[float, Field(gt=0, le=1, description="std of the narrowest samples as a fraction of noise_std")] = 0.05
+    noise_knots: Annotated[int, Field(ge=2, le=50, description="knots of the noise spline over the horizon")] = 6
+    temperature: Annotated[Positive, Field(description="lambda divided by the median of S - min S")] = 0.1
+    latency_steps: Annotated[int, Field(ge=0, le=10, description="steps of control_dt from the state to the effect of its plan")] = 1
+
+
+class TaskConfig(StrictModel):
+    """A task: goal space, success, planner and weights of the cost terms."""
+
+    goal_space: Literal["end_effector_position"] = "end_effector_position"
+    success: SuccessConfig = SuccessConfig()
+    mppi: MPPIConfig = MPPIConfig()
+    cost: dict[str, Annotated[float, Field(ge=0)]]
+    name: str = Field(default="", exclude=True)
+
+
+def robot_folders() -> dict[str, Path]:
+    """Every robot that can be named: TAUSTACK_ROBOTS (folders, colon-separated) before the shipped ones."""
+    roots = [Path(part) for part in os.environ.get("TAUSTACK_ROBOTS", "").split(":") if part] + [PACKAGE_ROBOTS]
+    found: dict[str, Path] = {}
+    for root in roots:
+        for path in sorted(root.glob("*/robot.yaml")):
+            found.setdefault(path.parent.name, path.parent)
+    return found
+
+
+def load_robot(name_or_folder: str | Path) -> RobotConfig:
+    """Load a robot by name, or from its folder if a path is given.
+
+    Raises:
+        UnknownName: no such robot; names the choices.
+        BadInput: its robot.yaml is at fault; names file, key, what came and what was expected.
+    """
+    folder = Path(name_or_folder)
+    if not (folder / "robot.yaml").is_file() or folder.parent == Path("."):
+        folders = robot_folders()
+        if str(name_or_folder) not in folders:
+            raise UnknownName("robot", str(name_or_folder), folders)
+        folder = folders[str(name_or_folder)]
+    return load(RobotConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
+
+
+def load_task(robot: RobotConfig, name: str) -> TaskConfig:
+    """Load `tasks/<name>.yaml` of a robot."""
+    tasks = {path.stem: path for path in (robot.folder / "tasks").glob("*.yaml")}
+    if name not in tasks:
+        raise UnknownName(f"task of robot {robot.name}", name, tasks)
+    return load(TaskConfig, tasks[name]).model_copy(update={"name": name})
+
+
+def parameter_table(model: type[StrictModel]) -> list[tuple[str, str, str, str]]:
+    """Rows (name, type, default, effect) of a config model, for the generated reference."""
+    rows: list[tuple[str, str, str, str]] = []
+    for name, info in model.model_fields.items():
+        kind: Any = info.annotation
+        default = "required" if info.is_required() else repr(info.default)
+        rows.append((name, getattr(kind, "__name__", str(kind)), default, info.description or ""))
+    return rows

@@ -1,0 +1,50 @@
+"""Exceptions of taustack: one base class, and an exit code for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class TaustackError(Exception):
+    """Base of every error that taustack raises on purpose."""
+
+    exit_code = 1
+
+
+class BadInput(TaustackError):
+    """An input was refused: says where it stands, what came and what was expected.
+
+    Args:
+        source: file, topic or argument that was read.
+        key: the entry in it, dotted; empty if the whole is meant.
+        got: what came.
+        expected: what would be right.
+    """
+
+    exit_code = 2
+
+    def __init__(self, source: str | Path, key: str, got: object, expected: str) -> None:
+        self.source = str(source)
+        self.key = key
+        self.got = got
+        self.expected = expected
+        where = f"{source}: {key}" if key else str(source)
+        shown = got if isinstance(got, str) else repr(got)
+        shown = shown if len(shown) <= 200 else shown[:200] + "…"
+        super().__init__(f"{where}: got {shown}, expected {expected}")
+
+
+class UnknownName(BadInput):
+    """A name that is none of the choices."""
+
+    def __init__(self, what: str, got: str, choices: Iterable[str]) -> None:
+        super().__init__(what, "", repr(got), "one of " + (", ".join(sorted(choices)) or "(none found)"))
+
+
+class BundleRefused(BadInput):
+    """A bundle whose hashes, layout, shapes or golden outputs do not fit."""
+
+
+class PlanFailed(TaustackError):
+    """A plan step that gave nothing usable; the robot holds."""

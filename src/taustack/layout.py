@@ -1,0 +1,38 @@
+"""The state vector x and the action u of a velocity-controlled robot, in one place.
+
+x = [q, dq, q_ref, dq_ref] (nx = 4 n): what the joints do, and the reference that the tracker has reached so far. The
+reference belongs to the state because an impedance law pulls towards it; without it the next state would not follow from
+x and u. u (nu = n) is the reference velocity at the END of a step: within the step the reference velocity runs linearly
+from dq_ref to u (first-order hold), so |u - dq_ref| / dt is the acceleration of the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PARTS = ("q", "dq", "q_ref", "dq_ref")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotState:
+    """What the hardware interface reads: joint vectors (n,), SI units, and the end effector (3,) [m] in the base frame."""
+
+    t: float
+    q: NDArray[np.float64]
+    dq: NDArray[np.float64]
+    q_ref: NDArray[np.float64]
+    dq_ref: NDArray[np.float64]
+    torque: NDArray[np.float64]
+    ee: NDArray[np.float64]
+
+    def x(self) -> NDArray[np.float64]:
+        """State vector (4 n,)."""
+        return np.concatenate([self.q, self.dq, self.q_ref, self.dq_ref])
+
+
+def reference_step(q_ref: NDArray[np.float64], dq_ref: NDArray[np.float64], u: NDArray[np.float64], dt: float) -> NDArray[np.float64]:
+    """Reference position after a step of `dt` [s] in which the reference velocity runs linearly from dq_ref to u."""
+    return q_ref + 0.5 * dt * (dq_ref + u)

@@ -1,0 +1,96 @@
+"""manifest.yaml of a bundle: what it is, what it was made from, and the hash of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from taustack.config import RobotConfig
+from taustack.strict_yaml import StrictModel
+
+MANIFEST = "manifest.yaml"
+GOLDEN = "golden.npz"
+DYNAMICS = "dynamics.onnx"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RobotContract(StrictModel):
+    """What the graphs assume of the robot; compared with robot.yaml at load, and repeated in each ONNX file's metadata."""
+
+    robot: str
+    joint_names: tuple[str, ...]
+    units: str = "rad, rad/s, m, N m, s"
+    control_dt: float
+    stiffness: tuple[float, ...]
+    damping: tuple[float, ...]
+    velocity_limit: tuple[float, ...]
+    acceleration_limit: tuple[float, ...]
+    limit_fraction: float
+
+    @classmethod
+    def of(cls, robot: RobotConfig) -> RobotContract:
+        return cls(
+            robot=robot.name,
+            joint_names=robot.joint_names,
+            control_dt=robot.rates.control_dt,
+            stiffness=tuple(joint.stiffness for joint in robot.joints),
+            damping=tuple(joint.damping for joint in robot.joints),
+            velocity_limit=tuple(joint.velocity for joint in robot.joints),
+            acceleration_limit=tuple(joint.acceleration for joint in robot.joints),
+            limit_fraction=robot.limit_fraction,
+        )
+
+
+class PlanSpec(StrictModel):
+    """Shapes of a plan graph: K samples in each of `shards` sessions, H steps, T cost terms in order."""
+
+    planner: Literal["mppi"]
+    file: str
+    samples_per_shard: int
+    shards: int
+    horizon: int
+    members: int
+    cost_terms: tuple[str, ...]
+
+
+class DataSource(StrictModel):
+    """A dataset the model was trained on."""
+
+    scenario: str
+    seed: int
+    minutes: float
+    runs: dict[str, Sha256]
+
+
+class Manifest(StrictModel):
+    """See the module."""
+
+    format: Literal[1] = 1
+    name: str
+    version: str
+    created: str
+    code_version: str
+    command: str
+    task: str
+    contract: RobotContract
+    state_layout: tuple[str, ...]
+    feature_mean: tuple[float, ...]
+    feature_std: tuple[float, ...]
+    target_mean: tuple[float, ...]
+    target_std: tuple[float, ...]
+    plan: PlanSpec
+    data: DataSource
+    metrics: dict[str, float]
+    files: dict[str, Sha256]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""What a cost term sees: the sampled rollouts of one plan step, as arrays of numpy or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Sampled rollouts. Time runs first, then K samples: q (H, K, n) is the state AFTER each of the H steps.
+
+    Attributes:
+        q, dq: joint positions and velocities (H, K, n).
+        u: actions (H, K, n), reference velocity at the end of each step.
+        dq_ref: reference velocity before the first step (n,).
+        ee: end-effector position (H, K, 3) [m].
+        goal: goal (3,) [m].
+        tau: whole steps left to reach it, a scalar; 0 means as soon as possible.
+        disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
+        q_min, q_max: position limits (n,).
+        velocity_limit, rate_limit: bounds on u and on its change in one step (n,).
+    """
+
+    q: Any
+    dq: Any
+    u: Any
+    dq_ref: Any
+    ee: Any
+    goal: Any
+    tau: Any
+    disagreement: Any
+    q_min: Any
+    q_max: Any
+    velocity_limit: Any
+    rate_limit: Any
+
+
+CostTerm = Callable[[Rollout, Any], Any]
+"""(rollout, xp) -> cost (K,); xp is numpy or torch, so one text is exported into the plan graph and tested in numpy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionBounds:
+    """Bounds of the planner on its actions (n,): velocity, and change of velocity in one step."""
+
+    velocity: NDArray[np.float64]
+    rate: NDArray[np.float64]
