@@ -21,6 +21,10 @@ class Hardware(Protocol):
         """Reference position (n,) and velocity (n,) for the impedance law, valid until the next write."""
         ...
 
+    def advance(self, seconds: float) -> None:
+        """Simulated robots move on by this time; a real one does so by itself."""
+        ...
+
     def safe_action(self) -> None:
         """What the robot does without a driver: hold the last reference position at zero velocity."""
         ...

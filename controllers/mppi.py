@@ -116,6 +116,11 @@ class MPPI:
         self._published.append(plan)
         return plan
 
+    def rehearse(self, x: FloatArray) -> None:
+        """Run every session once from x (nx,), for its first allocations; leaves no trace in later plans."""
+        self._run_shards(x, np.zeros((self.horizon, self.robot.n), dtype=np.float32), np.asarray(self.robot.workspace.centre), 0.0)
+        self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": np.zeros((1, self.robot.n), dtype=np.float32)})
+
     def predict(self, state: RobotState, t: float) -> FloatArray:
         """State (nx,) at time t [s], rolled forward by the model over the actions already published."""
         x, now, n = state.x(), state.t, self.robot.n

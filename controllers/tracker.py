@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ class Tracker:
         self.reason = "no plan yet"
         self._zero = np.zeros(robot.n)
         self._active: Plan | None = None
-        self._next: Plan | None = None
+        self._pending: deque[Plan] = deque(maxlen=16)
         self._start = self._zero
         self._stop_reason: str | None = None
 
@@ -42,18 +43,23 @@ class Tracker:
         """Sequence number of the plan that is followed, 0 if none."""
         return self._active.seq if self._active else 0
 
+    @property
+    def active(self) -> Plan | None:
+        """The plan that is followed."""
+        return self._active
+
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped (see `gate.dropped`)."""
         if not self.gate.admit(plan, now):
             return False
-        if self._next is not None and now >= self._next.effective_t:
-            self._activate(self._next)
-        self._next = plan
+        # Plans wait in line: a new one often comes before the one ahead of it has taken effect.
+        self._pending.append(plan)
         return True
 
     def release(self) -> None:
         """Forget all plans: come to rest and hold."""
-        self._active = self._next = None
+        self._active = None
+        self._pending.clear()
 
     def stop(self, reason: str) -> None:
         """Latch a stop: come to rest within the limits and follow no plan any more."""
@@ -62,9 +68,8 @@ class Tracker:
 
     def step(self, now: float) -> tuple[FloatArray, FloatArray]:
         """One tick at driver time `now` [s]: reference position (n,) and velocity (n,) to apply until the next."""
-        if self._next is not None and now >= self._next.effective_t - 0.5 * self.dt:
-            self._activate(self._next)
-            self._next = None
+        while self._pending and now >= self._pending[0].effective_t - 0.5 * self.dt:
+            self._activate(self._pending.popleft())
         plan = self._active
         if self._stop_reason is not None:
             self._set("stopping", self._stop_reason)

@@ -28,7 +28,7 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     plant.reset(_free_configuration(robot, plant, rng))
     tick_dt = 1.0 / robot.rates.tracker_hz
     limiter = ReferenceLimiter(ReferenceLimits.of(robot), plant.read().q, tick_dt)
-    ticks, substeps = round(robot.rates.control_dt / tick_dt), round(robot.rates.plant_hz * tick_dt)
+    ticks = round(robot.rates.control_dt / tick_dt)
     x, u, ee = [plant.read().x()], [], [plant.read().ee]
     wanted, left = np.zeros(robot.n), 0
     zero = np.zeros(robot.n)
@@ -40,8 +40,7 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
         for tick in range(ticks):
             limiter.step(start + slope * (tick + 0.5) * tick_dt, slope if np.any(slope) else zero)
             plant.write(limiter.q_ref, limiter.dq_ref)
-            for _ in range(substeps):
-                plant.step()
+            plant.advance(tick_dt)
         state = plant.read()
         x.append(state.x())
         u.append(state.dq_ref)

@@ -69,7 +69,7 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
     tracker = Tracker(robot, plant.read().q)
     judge = LimitJudge(robot, plant.torque_limit)
     tick_dt = tracker.dt
-    ticks, substeps = round(robot.rates.control_dt / tick_dt), round(robot.rates.plant_hz * tick_dt)
+    ticks = round(robot.rates.control_dt / tick_dt)
     start, entered, held, contacts, failed = plant.data.time, None, False, 0, 0
     commands: list[FloatArray] = []
     errors: list[float] = []
@@ -88,8 +88,7 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
         for tick in range(ticks):
             q_ref, dq_ref = tracker.step(base + tick * tick_dt)
             plant.write(q_ref, dq_ref)
-            for _ in range(substeps):
-                plant.step()
+            plant.advance(tick_dt)
             judge.look(plant, dq_ref)
             commands.append(dq_ref.copy())
             contacts += plant.data.ncon > 0

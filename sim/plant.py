@@ -55,6 +55,7 @@ class MujocoPlant:
         self._delayed: deque[tuple[FloatArray, FloatArray]] = deque()
         self._torque = np.zeros(self.robot.n)
         self._sample: RobotState | None = None
+        self._collision_data = mujoco.MjData(self.model)
 
     def read(self) -> RobotState:
         """Newest measurement, with the scenario's noise and dropped samples."""
@@ -79,6 +80,11 @@ class MujocoPlant:
     def safe_action(self) -> None:
         """Hold the last reference position."""
         self._dq_ref = np.zeros(self.robot.n)
+
+    def advance(self, seconds: float) -> None:
+        """Simulate this long, in whole steps."""
+        for _ in range(round(seconds / self.dt)):
+            self.step()
 
     def step(self) -> None:
         """Advance the simulation by one step of dt [s]."""
@@ -119,12 +125,6 @@ class MujocoPlant:
         mujoco.mj_comPos(self.model, data)
         mujoco.mj_collision(self.model, data)
         return bool(data.ncon > 0)
-
-    @property
-    def _collision_data(self) -> mujoco.MjData:
-        if not hasattr(self, "_collision"):
-            self._collision = mujoco.MjData(self.model)
-        return self._collision
 
 
 def _apply(scenario: Scenario, robot: RobotConfig) -> mujoco.MjModel:

@@ -1,0 +1,34 @@
+# Set-up and chores. `make run` and `make test` do all the set-up they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench bundle docs clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup:  ## make .venv, install, build the ROS interfaces (nothing to do: a second)
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh
+
+run: setup  ## the main job: bring the stack up, visit five goals, write runs/latest
+	@$(BIN)/taustack run
+
+test: setup  ## all tests, with the real ROS graph
+	@$(BIN)/python -m pytest --cov=controllers --cov-report=term-missing:skip-covered --cov-fail-under=90 $(ARGS)
+
+check: setup  ## format, lint, types, import rules
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: setup  ## plan step against pytorch_mppi and the bare matrix products
+	@$(BIN)/taustack bench plan
+
+bundle: setup  ## rebuild robots/panda/bundle and bundle_lag from nothing (minutes)
+	@$(BIN)/taustack train bundle panda --out robots/panda/bundle
+	@$(BIN)/taustack train bundle panda --scenario lag --out robots/panda/bundle_lag
+
+docs: setup  ## regenerate docs/reference from the code
+	@$(BIN)/python tools/make_reference.py
+
+clean:  ## remove what setup and runs made
+	rm -rf $(VENV) ros2_ws/build ros2_ws/install ros2_ws/log ros2_ws/build.log runs data

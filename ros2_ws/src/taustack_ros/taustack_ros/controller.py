@@ -1,0 +1,159 @@
+"""controller: state and subgoal to plan, at plan_hz, over the bundle that the dynamics server announced."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from taustack.config import load_robot, load_task
+from taustack.controllers.bundle import load_bundle
+from taustack.controllers.mppi import MPPI, Measured
+from taustack.errors import BadInput, PlanFailed, UnknownName
+from taustack.realtime import Lateness, StopFlag, freeze_garbage, run_periodic
+from taustack_msgs import msg
+
+from taustack_ros import parameters, topics
+from taustack_ros.convert import JointMap, measured, plan_message
+from taustack_ros.process import run_node
+
+STALE_STATE_S = 0.1
+PLANNERS = ("mppi",)
+
+
+class Controller(Node):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__("controller")
+        self.robot = load_robot(parameters.text(self, "robot", "panda", "robot, by name or folder"))
+        self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
+        planner = parameters.text(self, "planner", "mppi", "planner")
+        if planner not in PLANNERS:
+            raise UnknownName("planner", planner, PLANNERS)
+        self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics, written at the end; empty: none")
+        self.seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
+        parameters.number(self, "temperature", self.task.mppi.temperature, 1e-4, 10, "1", "lambda as a fraction of the median of S - min S", live=True)
+        for name, weight in self.task.cost.items():
+            parameters.number(self, f"cost.{name}", weight, 0, 1e4, "1", f"weight of the cost term {name}", live=True)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.planner: MPPI | None = None
+        self.bundle_name = ""
+        self.plan_ms: list[float] = []
+        self.planned_at: list[float] = []
+        self._model: msg.Model | None = None
+        self._newest: Measured | None = None
+        self._received_at = 0.0
+        self._joints: JointMap | None = None
+        self._goal: np.ndarray | None = None
+        self._tau_s = 0.0
+        self._settings: dict[str, float] = {}
+        self._plans = self.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
+        self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
+        self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
+        self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
+
+    def run(self, stop: StopFlag) -> None:
+        """Wait for the model, then plan at plan_hz."""
+        while self._model is None and not stop.wait(0.05):
+            pass
+        if stop.is_set() or self._model is None:
+            return
+        bundle = load_bundle(Path(self._model.path), self.robot)
+        if bundle.sha256 != self._model.sha256:
+            raise BadInput(self._model.path, "sha256", bundle.sha256, f"{self._model.sha256}, as announced on `model`")
+        self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
+        with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
+            self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor)
+            self._warm_up()
+            freeze_garbage()
+            self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
+            run_periodic(1 / self.robot.rates.plan_hz, lambda *_: self._step(stop), Lateness())
+        self._write_statistics(bundle.sha256)
+
+    def _step(self, stop: StopFlag) -> bool:
+        planner, newest, goal = self.planner, self._newest, self._goal
+        if stop.is_set() or planner is None:
+            return False
+        settings, self._settings = self._settings, {}
+        for name, value in settings.items():
+            self._apply(planner, name, value)
+        if newest is None or goal is None or time.monotonic() - self._received_at > STALE_STATE_S:
+            planner.reset()
+            return True
+        try:
+            plan = planner.plan(newest, goal, self._tau_s / planner.dt)
+        except PlanFailed as error:
+            planner.reset()
+            self.get_logger().error(f"no plan, the driver holds: {error}", throttle_duration_sec=1.0)
+            return True
+        self._plans.publish(plan_message(plan, self.robot.joint_names))
+        self.plan_ms.append(1e3 * plan.plan_time_s)
+        self.planned_at.append(time.monotonic())
+        return True
+
+    def _warm_up(self) -> None:
+        """First runs allocate; they must not be the robot's."""
+        assert self.planner is not None
+        home = np.concatenate([self.robot.home, 0 * self.robot.home] * 2)
+        for _ in range(5):
+            self.planner.rehearse(home)
+
+    def _on_state(self, message: msg.RobotState) -> None:
+        if self._joints is None:
+            self._joints = JointMap.between(message.name, self.robot.joint_names, "topic robot_state")
+        if self._newest is not None and message.epoch != self._newest.epoch and self.planner is not None:
+            self.planner.reset()
+        self._newest, self._received_at = measured(message, self._joints), time.monotonic()
+
+    def _on_subgoal(self, message: msg.Subgoal) -> None:
+        if not message.active:
+            self._goal = None
+        elif len(message.goal) != 3 or not np.all(np.isfinite(message.goal)):
+            self.get_logger().error(f"topic subgoal: goal: got {list(message.goal)}, expected 3 finite coordinates")
+        else:
+            self._goal, self._tau_s = np.array(message.goal), message.tau_s
+
+    def _on_model(self, message: msg.Model) -> None:
+        if self._model is None:
+            self._model = message
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            if not isinstance(change.value, float) or not np.isfinite(change.value):
+                return SetParametersResult(successful=False, reason=f"{change.name}: got {change.value!r}, expected a finite float")
+        self._settings = self._settings | {change.name: change.value for change in changes}
+        return SetParametersResult(successful=True)
+
+    def _apply(self, planner: MPPI, name: str, value: float) -> None:
+        if name == "temperature":
+            planner.set_temperature(value)
+        else:
+            weights = dict(zip(planner.terms, planner.weights.tolist(), strict=True))
+            planner.set_weights(weights | {name.removeprefix("cost."): value})
+
+    def _write_statistics(self, sha256: str) -> None:
+        if not self.run_dir or not self.plan_ms:
+            return
+        folder = Path(self.run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        p50, p99, p999 = np.percentile(self.plan_ms, [50, 99, 99.9])
+        gaps = np.diff(self.planned_at)
+        busy = gaps[gaps < 0.5]
+        statistics = {
+            "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
+            "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(np.max(self.plan_ms))},
+            "plans": len(self.plan_ms), "bundle": {"name": self.bundle_name, "sha256": sha256},
+        }  # fmt: skip
+        (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
+        np.savez_compressed(folder / "plans.npz", t=np.array(self.planned_at), plan_ms=np.array(self.plan_ms))
+
+
+def main() -> None:
+    sys.exit(run_node(Controller))

@@ -1,0 +1,85 @@
+"""The only place between messages and core types. Vectors are mapped by joint name, once, when a node is activated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from taustack.controllers.mppi import Measured
+from taustack.controllers.plan import Plan
+from taustack.errors import BadInput
+from taustack.layout import RobotState
+from taustack_msgs import msg
+
+FloatArray = NDArray[np.float64]
+
+
+def to_time(seconds: float) -> Time:
+    """Seconds to a message's time."""
+    nanoseconds = round(seconds * 1e9)
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def to_seconds(time: Time) -> float:
+    """A message's time to seconds."""
+    return float(time.sec + 1e-9 * time.nanosec)
+
+
+@dataclass(frozen=True)
+class JointMap:
+    """Order of a sender's joints in ours."""
+
+    index: NDArray[np.intp]
+
+    @classmethod
+    def between(cls, theirs: Sequence[str], ours: Sequence[str], source: str) -> JointMap:
+        """Raises BadInput unless both name the same joints."""
+        if sorted(theirs) != sorted(ours):
+            raise BadInput(source, "name", list(theirs), f"the joints {list(ours)}")
+        return cls(np.array([list(theirs).index(name) for name in ours]))
+
+    def of(self, values: Sequence[float]) -> FloatArray:
+        """A sender's vector in our order."""
+        return np.asarray(values, dtype=float)[self.index]
+
+
+def robot_state_message(state: RobotState, seq: int, epoch: int, names: Sequence[str], frame: str) -> msg.RobotState:
+    out = msg.RobotState(seq=seq, epoch=epoch, name=list(names))
+    out.header.stamp, out.header.frame_id = to_time(state.t), frame
+    out.q, out.dq, out.q_ref, out.dq_ref, out.torque = (v.tolist() for v in (state.q, state.dq, state.q_ref, state.dq_ref, state.torque))
+    out.ee.x, out.ee.y, out.ee.z = (float(v) for v in state.ee)
+    return out
+
+
+def measured(message: msg.RobotState, joints: JointMap) -> Measured:
+    """A robot_state message as the planner's input."""
+    state = RobotState(
+        t=to_seconds(message.header.stamp), q=joints.of(message.q), dq=joints.of(message.dq), q_ref=joints.of(message.q_ref),
+        dq_ref=joints.of(message.dq_ref), torque=joints.of(message.torque), ee=np.array([message.ee.x, message.ee.y, message.ee.z]),
+    )  # fmt: skip
+    return Measured(state=state, seq=message.seq, epoch=message.epoch)
+
+
+def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
+    out = msg.Plan(
+        seq=plan.seq, state_seq=plan.state_seq, epoch=plan.epoch, effective=to_time(plan.effective_t), dt=plan.dt, horizon=len(plan.actions),
+        name=list(names), cost_name=list(plan.cost), cost=list(plan.cost.values()), effective_samples=plan.effective_samples,
+        nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256,
+    )  # fmt: skip
+    out.header.stamp = to_time(plan.state_t)
+    out.actions, out.states, out.disagreement = plan.actions.ravel().tolist(), plan.states.ravel().tolist(), plan.disagreement.tolist()
+    return out
+
+
+def plan_of(message: msg.Plan, joints: JointMap) -> Plan:
+    """A plan message as the tracker's input; a wrong size becomes an array that the tracker's gate drops."""
+    n, h = len(joints.index), message.horizon
+    right = len(message.actions) == h * n and h > 0
+    actions = np.asarray(message.actions, dtype=float).reshape(h, n)[:, joints.index] if right else np.zeros((0, 0))
+    return Plan(
+        seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp),
+        effective_t=to_seconds(message.effective), dt=message.dt, actions=actions, states=np.zeros((0, 0)), bundle_sha256=message.bundle_sha256,
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""What every node's process does: start, stop on SIGINT or SIGTERM, one line for bad input, exit codes."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from taustack.errors import TaustackError
+from taustack.realtime import StopFlag
+
+HARD_EXIT_S = 6.0
+
+
+class Runs(Protocol):
+    """A node with a main loop of its own; the executor spins beside it."""
+
+    def run(self, stop: StopFlag) -> None:
+        """Work until `stop` is set, then leave the robot safe."""
+        ...
+
+
+def run_node(make: Callable[[], Node]) -> int:
+    """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code."""
+    faulthandler.enable()
+    stop = StopFlag()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda n, _: _stop(stop, n))
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    node: Node | None = None
+    try:
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        spinner = threading.Thread(target=_spin, args=(executor, stop), name="executor", daemon=True)
+        spinner.start()
+        node.run(stop)  # type: ignore[attr-defined]
+        executor.shutdown(timeout_sec=1.0)
+        spinner.join(timeout=1.0)
+        return 0
+    except TaustackError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _spin(executor: Executor, stop: StopFlag) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        stop.set("shutdown")
+    except Exception as error:  # a callback's error must stop the robot, not die in a thread
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        stop.set("a callback failed")
+
+
+def _stop(stop: StopFlag, number: int) -> None:
+    stop.set(signal.Signals(number).name)
+    # Whatever hangs, the process ends.
+    timer = threading.Timer(HARD_EXIT_S, os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()

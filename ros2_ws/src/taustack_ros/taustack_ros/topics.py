@@ -1,0 +1,44 @@
+"""The one list of topics, services and actions: name, type, QoS, rate, logged or not. Names are relative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from taustack_msgs.action import ReachGoal
+from taustack_msgs.msg import Command, Model, Plan, RobotState, Safety, Subgoal
+from taustack_msgs.srv import PredictRollout
+
+NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A topic and how it is carried. `rate` names the key of robot.yaml's rates, or says when it is sent."""
+
+    name: str
+    type: Any
+    qos: QoSProfile
+    rate: str
+    logged: bool = True
+
+
+ROBOT_STATE = Topic(name="robot_state", type=RobotState, qos=NEWEST, rate="state_hz")
+JOINT_STATES = Topic(name="joint_states", type=JointState, qos=NEWEST, rate="50 Hz")
+SUBGOAL = Topic(name="subgoal", type=Subgoal, qos=LATCHED, rate="on change")
+PLAN = Topic(name="plan", type=Plan, qos=RELIABLE, rate="plan_hz")
+COMMAND = Topic(name="command", type=Command, qos=NEWEST, rate="50 Hz")
+MODEL = Topic(name="model", type=Model, qos=LATCHED, rate="on change")
+SAFETY = Topic(name="safety", type=Safety, qos=LATCHED, rate="5 Hz")
+DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz")
+
+TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, MODEL, SAFETY, DIAGNOSTICS)
+SERVICES = {"predict_rollout": PredictRollout}
+ACTIONS = {"reach_goal": ReachGoal}

@@ -1,0 +1,178 @@
+"""`taustack collect` and `taustack train`: data, model, bundle."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from taustack.cli.output import table, write_json
+from taustack.errors import BadInput, UnknownName
+
+RUN_SECONDS = 30.0
+
+
+def add(commands: Any) -> None:
+    collect_command = commands.add_parser("collect", help="smooth random motion in simulation, to a dataset on disk")
+    _collect_arguments(collect_command)
+    collect_command.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+    collect_command.set_defaults(function=collect)
+
+    train = commands.add_parser("train", help="train models")
+    kinds = train.add_subparsers(dest="kind", required=True, metavar="KIND")
+    dynamics = kinds.add_parser("dynamics", help="train an ensemble on a dataset and export a bundle")
+    dynamics.add_argument("robot", help="robot, by name or folder")
+    dynamics.add_argument("--data", type=Path, required=True, help="folder of the dataset")
+    _train_arguments(dynamics)
+    dynamics.set_defaults(function=train_dynamics)
+
+    bundle = kinds.add_parser("bundle", help="collect, train and export: a bundle from nothing")
+    _collect_arguments(bundle)
+    _train_arguments(bundle)
+    bundle.set_defaults(function=train_bundle)
+
+
+def _collect_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("robot", help="robot, by name or folder")
+    command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
+    command.add_argument("--minutes", type=float, default=10.0, help="minutes of the robot's time (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
+
+
+def _train_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--task", default="reach", help="task whose plan graph is exported (default: %(default)s)")
+    command.add_argument("--epochs", type=int, default=120, help="passes over the data (default: %(default)s)")
+    command.add_argument("--train-seed", type=int, default=0, help="seed of the training (default: %(default)s)")
+    command.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    command.add_argument("--work", type=Path, default=Path("data"), help="folder for datasets, checkpoints and the learning curve (default: %(default)s)")
+    command.add_argument("--version", default="1", help="version that the manifest states (default: %(default)s)")
+    command.add_argument("--json", type=Path, help="write the metrics to this file")
+
+
+def collect(options: argparse.Namespace) -> int:
+    _collect(options, options.out)
+    return 0
+
+
+def _collect(options: argparse.Namespace, folder: Path) -> None:
+    import multiprocessing
+
+    from tqdm import tqdm
+
+    from taustack.config import load_robot
+    from taustack.models.dataset import write_dataset
+    from taustack.sim.scenario import load_scenario
+
+    if not 0 < options.minutes <= 600:
+        raise BadInput("argument", "--minutes", options.minutes, "more than 0, at most 600")
+    robot = load_robot(options.robot)
+    load_scenario(options.scenario, robot.n)
+    _require_writable(folder)
+    count = max(2, round(options.minutes * 60 / RUN_SECONDS))
+    jobs = [(robot.folder, options.scenario, options.minutes * 60 / count, options.seed * 100_003 + i) for i in range(count)]
+    with multiprocessing.get_context("spawn").Pool(min(count, os.cpu_count() or 1)) as pool:
+        runs = list(tqdm(pool.imap(_collect_job, jobs), total=count, desc="collecting", unit="run", disable=None))
+    card = write_dataset(
+        folder, runs, robot=robot.name, joint_names=robot.joint_names, dt=robot.rates.control_dt, scenario=options.scenario, seed=options.seed
+    )
+    print(f"{folder}: {len(card.runs)} runs, {card.minutes:g} minutes of {robot.name} ({options.scenario})")
+
+
+def _collect_job(job: tuple[Path, str, float, int]) -> Any:
+    from taustack.config import load_robot
+    from taustack.sim.collect import collect_run
+    from taustack.sim.scenario import load_scenario
+
+    folder, scenario, seconds, seed = job
+    robot = load_robot(folder)
+    return collect_run(robot, load_scenario(scenario, robot.n), seconds, seed)
+
+
+def train_bundle(options: argparse.Namespace) -> int:
+    data = options.work / f"{Path(options.robot).name}_{Path(options.scenario).stem}_{options.minutes:g}min_seed{options.seed}"
+    if not (data / "dataset.yaml").is_file():
+        _collect(options, data)
+    options.data = data
+    return train_dynamics(options)
+
+
+def train_dynamics(options: argparse.Namespace) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from taustack.config import load_robot, load_task
+    from taustack.controllers.bundle import load_bundle
+    from taustack.controllers.costs import COST_TERMS
+    from taustack.manifest import DataSource
+    from taustack.models.dataset import read_dataset
+    from taustack.models.export import write_bundle
+    from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train
+    from taustack.sim.mjcf import chain_from_model, compile_model
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    robot = load_robot(options.robot)
+    task = load_task(robot, options.task)
+    for name in task.cost:
+        if name not in COST_TERMS:
+            raise UnknownName(f"cost term of task {task.name}", name, COST_TERMS)
+    if options.epochs < 1:
+        raise BadInput("argument", "--epochs", options.epochs, "at least 1")
+    card, runs = read_dataset(options.data)
+    if card.joint_names != robot.joint_names or abs(card.dt - robot.rates.control_dt) > 1e-9:
+        raise BadInput(options.data / "dataset.yaml", "joint_names, dt", f"{list(card.joint_names)}, {card.dt}", f"{list(robot.joint_names)}, {robot.rates.control_dt}, as in robot.yaml")
+    _require_writable(options.out.parent)
+    config = TrainConfig(epochs=options.epochs, seed=options.train_seed)
+    chain = chain_from_model(compile_model(robot), robot)
+    prismatic = tuple(joint.kind == "prismatic" for joint in robot.joints)
+    tag = f"{options.data.name}_epochs{options.epochs}_seed{options.train_seed}"
+    with tqdm(total=options.epochs, desc="training", unit="epoch", disable=None) as bar:
+
+        def on_epoch(epoch: int, history: Any) -> None:
+            bar.n = epoch
+            bar.set_postfix(train_nll=f"{history.train_nll[-1]:.3f}", holdout_mse=f"{history.holdout_mse[-1]:.3g}")
+
+        model, history = train(runs, prismatic, card.dt, config, options.work / f"{tag}.pt", on_epoch)
+    _, held = split_by_run(runs, config.holdout)
+    errors = open_loop_errors(model, held, chain, task.mppi.horizon)
+    metrics = {f"open_loop_ee_error_m_{name}": value for name, value in errors.items()} | {"holdout_mse": min(history.holdout_mse)}
+    _learning_curve(history, options.work / f"{tag}.png")
+    command = "taustack " + " ".join(sys.argv[1:])
+    write_bundle(
+        options.out, model, robot, task, chain, COST_TERMS, metrics=metrics, name=f"{robot.name}-{card.scenario}", version=options.version, command=command,
+        data=DataSource(scenario=card.scenario, seed=card.seed, minutes=card.minutes, runs=card.runs), seed=options.train_seed,
+    )  # fmt: skip
+    load_bundle(options.out, robot)
+    if options.json:
+        write_json(options.json, metrics)
+    rows = [[name, f"{1e3 * value:.2f}"] for name, value in errors.items()]
+    print(table([f"open loop over {task.mppi.horizon * card.dt:g} s, held-out runs", "end-effector error [mm], mean"], rows))
+    print(f"{options.out}: verified; learning curve in {options.work / (tag + '.png')}")
+    return 0
+
+
+def _learning_curve(history: Any, path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
+    left.plot(history.train_nll)
+    left.set(xlabel="epoch", ylabel="training NLL, mean over members")
+    right.semilogy(history.holdout_mse, color="tab:orange")
+    right.set(xlabel="epoch", ylabel="hold-out MSE, normalised")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write_probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(folder, "", error.strerror or str(error), "a folder that can be written") from None

@@ -1,0 +1,32 @@
+"""Reports of commands: JSON files written whole or not at all, aligned tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from taustack.errors import BadInput
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON through a temporary file beside it.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(data, indent=1) + "\n")
+        part.replace(path)
+    except OSError as error:
+        raise BadInput(path, "", error.strerror or str(error), "a place that can be written") from None
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to their widest cell."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

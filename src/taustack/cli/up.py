@@ -1,0 +1,40 @@
+"""`taustack up`: run a launch file."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from typing import Any
+
+from taustack.errors import BadInput
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("up", help="start the processes of a launch file (where `ros2 launch` is missing)")
+    command.add_argument("launch", help="name in launch/ or path of a .launch.yaml")
+    command.add_argument("arguments", nargs="*", metavar="NAME:=VALUE", help="arguments of the launch file")
+    command.set_defaults(function=up)
+
+
+def up(options: argparse.Namespace) -> int:
+    from taustack.launching.launch_file import read_launch
+    from taustack.launching.runner import Runner
+
+    runner = Runner(read_launch(options.launch, launch_arguments(options.arguments)))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    runner.start()
+    return runner.wait(stop)
+
+
+def launch_arguments(texts: list[str]) -> dict[str, str]:
+    """`name:=value` texts as a mapping."""
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition(":=")
+        if not (separator and name):
+            raise BadInput("argument", "", repr(text), "NAME:=VALUE")
+        pairs[name] = value
+    return pairs
