@@ -50,7 +50,7 @@ class Tracker:
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped (see `gate.dropped`)."""
-        if not self.gate.admit(plan, now):
+        if self._stop_reason is not None or not self.gate.admit(plan, now):
             return False
         # Plans wait in line: a new one often comes before the one ahead of it has taken effect.
         self._pending.append(plan)

@@ -48,7 +48,7 @@ class Rates(StrictModel):
 
     plant_hz: Positive = 1000.0
     tracker_hz: Positive = 500.0
-    plan_hz: Positive = 60.0
+    plan_hz: Positive = 62.5
     state_hz: Positive = 125.0
     control_dt: Positive = 0.02
 

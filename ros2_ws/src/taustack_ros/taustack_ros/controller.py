@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI, Measured
 from taustack.errors import BadInput, PlanFailed, UnknownName
-from taustack.realtime import Lateness, StopFlag, freeze_garbage, run_periodic
+from taustack.realtime import StopFlag, ask_for_real_time, freeze_garbage
 from taustack_msgs import msg
 
 from taustack_ros import parameters, topics
@@ -54,6 +55,7 @@ class Controller(Node):
         self._goal: np.ndarray | None = None
         self._tau_s = 0.0
         self._settings: dict[str, float] = {}
+        self._fresh = threading.Event()
         self._plans = self.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
@@ -69,34 +71,48 @@ class Controller(Node):
         if bundle.sha256 != self._model.sha256:
             raise BadInput(self._model.path, "sha256", bundle.sha256, f"{self._model.sha256}, as announced on `model`")
         self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
+        refused = ask_for_real_time(20)
+        if refused:
+            self.get_logger().warning(refused)
+        sys.setswitchinterval(2e-4)
         with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor)
             self._warm_up()
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
-            run_periodic(1 / self.robot.rates.plan_hz, lambda *_: self._step(stop), Lateness())
+            self._plan_on_fresh_states(stop)
         self._write_statistics(bundle.sha256)
 
-    def _step(self, stop: StopFlag) -> bool:
+    def _plan_on_fresh_states(self, stop: StopFlag) -> None:
+        """One step at plan_hz, each at the arrival of a state: waiting for a clock instead would let the state grow old."""
+        period = 1 / self.robot.rates.plan_hz
+        due = time.monotonic()
+        while not stop.is_set():
+            fresh = self._fresh.wait(STALE_STATE_S)
+            self._fresh.clear()
+            now = time.monotonic()
+            if fresh and now >= due - 0.25 * period:
+                due = max(due + period, now)
+                self._step()
+
+    def _step(self) -> None:
         planner, newest, goal = self.planner, self._newest, self._goal
-        if stop.is_set() or planner is None:
-            return False
+        assert planner is not None
         settings, self._settings = self._settings, {}
         for name, value in settings.items():
             self._apply(planner, name, value)
         if newest is None or goal is None or time.monotonic() - self._received_at > STALE_STATE_S:
             planner.reset()
-            return True
+            return
         try:
             plan = planner.plan(newest, goal, self._tau_s / planner.dt)
         except PlanFailed as error:
             planner.reset()
             self.get_logger().error(f"no plan, the driver holds: {error}", throttle_duration_sec=1.0)
-            return True
+            return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
         self.plan_ms.append(1e3 * plan.plan_time_s)
         self.planned_at.append(time.monotonic())
-        return True
 
     def _warm_up(self) -> None:
         """First runs allocate; they must not be the robot's."""
@@ -111,6 +127,7 @@ class Controller(Node):
         if self._newest is not None and message.epoch != self._newest.epoch and self.planner is not None:
             self.planner.reset()
         self._newest, self._received_at = measured(message, self._joints), time.monotonic()
+        self._fresh.set()
 
     def _on_subgoal(self, message: msg.Subgoal) -> None:
         if not message.active:
