@@ -20,9 +20,9 @@ class Lateness:
     values: list[float] = field(default_factory=list)
     skipped: int = 0
 
-    def percentiles_ms(self) -> dict[str, float]:
-        """p50, p99, p999 and max [ms]; zeros without any tick."""
-        data = np.asarray(self.values or [0.0]) * 1e3
+    def percentiles_ms(self, newest: int | None = None) -> dict[str, float]:
+        """p50, p99, p999 and max [ms] of all ticks, or of the newest ones; zeros without any tick."""
+        data = np.asarray((self.values if newest is None else self.values[-newest:]) or [0.0]) * 1e3
         p50, p99, p999 = np.percentile(data, [50, 99, 99.9])
         return {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(data.max())}
 

@@ -26,6 +26,7 @@ from taustack_ros.process import run_node
 
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)
+PRIORITY = 25
 
 
 class Controller(Node):
@@ -71,10 +72,7 @@ class Controller(Node):
         if bundle.sha256 != self._model.sha256:
             raise BadInput(self._model.path, "sha256", bundle.sha256, f"{self._model.sha256}, as announced on `model`")
         self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
-        refused = ask_for_real_time(20)
-        if refused:
-            self.get_logger().warning(refused)
-        sys.setswitchinterval(2e-4)
+        ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor)
             self._warm_up()
@@ -173,4 +171,4 @@ class Controller(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(Controller))
+    sys.exit(run_node(Controller, priority=PRIORITY))

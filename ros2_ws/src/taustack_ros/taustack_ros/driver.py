@@ -64,9 +64,6 @@ class Driver(Node):
 
     def run(self, stop: StopFlag) -> None:
         """The tracker's loop, on a thread of its own; comes to rest before it ends."""
-        refused = ask_for_real_time(40)
-        if refused:
-            self.get_logger().warning(refused)
         loop = threading.Thread(target=self._loop, args=(stop,), name="tracker")
         freeze_garbage()
         before = steal_share()
@@ -134,7 +131,7 @@ class Driver(Node):
         self._safety.publish(out)
 
     def _publish_diagnostics(self) -> None:
-        values = self.lateness.percentiles_ms() | {"skipped": self.lateness.skipped} | self.core.dropped
+        values = self.lateness.percentiles_ms(newest=500) | {"skipped": self.lateness.skipped} | self.core.dropped
         level = DiagnosticStatus.WARN if self.core.dropped else DiagnosticStatus.OK
         status = DiagnosticStatus(level=level, name="driver", message=self.core.tracker.reason, hardware_id=self.robot.name)
         status.values = [KeyValue(key=str(key), value=f"{value:.3f}") for key, value in values.items()]
@@ -159,8 +156,9 @@ class Driver(Node):
         (folder / "driver.json").write_text(json.dumps(statistics, indent=1))
         if core.trace:
             t, q, dq, dq_ref, ee, mode = (np.array(column) for column in zip(*core.trace, strict=True))
+            np.savez_compressed(folder / "lateness.npz", lateness_s=np.array(self.lateness.values))
             np.savez_compressed(folder / "trace.npz", t=t, q=q, dq=dq, dq_ref=dq_ref, ee=ee, mode=mode)
 
 
 def main() -> None:
-    sys.exit(run_node(Driver))
+    sys.exit(run_node(Driver, priority=40))

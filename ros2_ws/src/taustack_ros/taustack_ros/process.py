@@ -15,7 +15,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from taustack.errors import TaustackError
-from taustack.realtime import StopFlag
+from taustack.realtime import StopFlag, ask_for_real_time
 
 HARD_EXIT_S = 6.0
 
@@ -28,8 +28,17 @@ class Runs(Protocol):
         ...
 
 
-def run_node(make: Callable[[], Node]) -> int:
-    """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code."""
+def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
+    """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code.
+
+    With a priority the whole process asks for SCHED_FIFO before it makes any thread: a thread that holds the interpreter's
+    lock at a lower priority would otherwise keep a higher one waiting for as long as the planner computes.
+    """
+    if priority is not None:
+        refused = ask_for_real_time(priority)
+        if refused:
+            print(f"warning: {refused}", file=sys.stderr, flush=True)
+        sys.setswitchinterval(2e-4)
     faulthandler.enable()
     stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
