@@ -146,4 +146,3 @@ def _check_metadata(path: Path, metadata: dict[str, str], manifest: Manifest) ->
     except (KeyError, ValueError):
         raise BundleRefused(path, "metadata.taustack", metadata.get("taustack", "nothing"), "the robot's contract as JSON") from None
     _compare(path, found, manifest.contract)
-

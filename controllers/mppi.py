@@ -101,7 +101,7 @@ class MPPI:
         if not finite.any():
             raise PlanFailed(f"none of {len(sample_cost)} samples had a finite cost")
         share = self._shard_shares(outputs, sample_cost)
-        mix = lambda i: np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1)  # noqa: E731
+        mix = lambda i: np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1)
         weight = np.exp(-(sample_cost[finite].astype(float) - sample_cost.min()) / self._temperature)
         self._temperature = max(1e-6, self.config.temperature * float(np.median(sample_cost[finite] - sample_cost.min())))
         self._seq += 1

@@ -31,7 +31,9 @@ PARITY = 1e-5  # largest difference between torch and the exported graph, relati
 PLAN_FILE = "plan_mppi.onnx"
 
 
-def export_graph(module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, contract: RobotContract, batch: str | None = None) -> dict[str, np.ndarray]:
+def export_graph(
+    module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, contract: RobotContract, batch: str | None = None
+) -> dict[str, np.ndarray]:
     """Export a module, add the contract as metadata, and compare with torch on `args`.
 
     Returns:
@@ -83,7 +85,7 @@ def write_bundle(
         velocity=robot.limit_fraction * robot.limits("velocity"),
         rate=robot.limit_fraction * robot.limits("acceleration") * robot.rates.control_dt,
     )
-    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, (robot.q_min, robot.q_max))
+    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
     rng = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work = Path(temporary) / "bundle"
@@ -91,7 +93,7 @@ def write_bundle(
         golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), ("mean", "std"), work / DYNAMICS, contract, batch="batch")
         golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
-        rounded = lambda a: tuple(float(f"{v:.8g}") for v in a)  # noqa: E731
+        rounded = lambda a: tuple(float(f"{v:.8g}") for v in a)
         manifest = Manifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
             contract=contract, state_layout=PARTS,

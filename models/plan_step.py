@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble
 from taustack.rollout import ActionBounds, CostTerm, Rollout
@@ -54,7 +55,7 @@ class FoldedDynamics(nn.Module):
 
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
         """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n)."""
-        shift = lambda w: torch.roll(w, -member_shift, 0) if member_shift else w  # noqa: E731
+        shift = lambda w: torch.roll(w, -member_shift, 0) if member_shift else w
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
@@ -65,7 +66,7 @@ class FoldedDynamics(nn.Module):
 
     def shifted_ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
         """`ahead` with each group's weights taken from the next member."""
-        roll = lambda w: torch.roll(w, -1, 0)  # noqa: E731
+        roll = lambda w: torch.roll(w, -1, 0)
         return torch.cat([u - dq_ref, dq_ref], -1) @ roll(self.reference_weight) + roll(self.reference_bias)
 
 
@@ -79,12 +80,13 @@ class MPPIPlanStep(nn.Module):
 
     def __init__(
         self, model: DynamicsEnsemble, chain: KinematicChain, terms: Sequence[CostTerm], bounds: ActionBounds,
+        clearance: Clearance,
         q_limits: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> None:  # fmt: skip
         super().__init__()
         self.dynamics = FoldedDynamics(model)
         self.members, self.n, self.dt = model.config.members, model.n, model.dt
-        self.chain, self.terms = chain, tuple(terms)
+        self.chain, self.terms, self.clearance = chain, tuple(terms), clearance
         for name, value in (("velocity_limit", bounds.velocity), ("rate_limit", bounds.rate), ("q_min", q_limits[0]), ("q_max", q_limits[1])):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
         self.register_buffer("change_std", model.target_std.clone())
@@ -111,8 +113,9 @@ class MPPIPlanStep(nn.Module):
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
         z, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
+        points = self.chain.positions(q_all, torch)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=self.chain.position(q_all, torch), goal=goal, tau=tau, disagreement=odds,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[..., 0, :], spheres=points[..., 1:, :], clearance=self.clearance, goal=goal, tau=tau, disagreement=odds,
             q_min=self.q_min, q_max=self.q_max, velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
@@ -122,7 +125,7 @@ class MPPIPlanStep(nn.Module):
         score = torch.exp(-(total - total.min()) / temperature)
         share = score / score.sum()
         zero = torch.zeros_like(share)
-        expect = lambda a: (torch.where(finite[:, None], a, zero[:, None]) * share[:, None]).sum(-2)  # noqa: E731
+        expect = lambda a: (torch.where(finite[:, None], a, zero[:, None]) * share[:, None]).sum(-2)
         states = torch.cat([q_all, dq_all, references, u], -1)
         expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
         cost = (torch.where(finite, terms, zero) * share).sum(-1)
@@ -143,7 +146,7 @@ class MPPIPlanStep(nn.Module):
         """Tracking errors (H, K, 2 n) after each step, and the disagreement (S, K) with the next member at S steps."""
         e, n = self.members, self.n
         horizon, k = u.shape[0], u.shape[1]
-        grouped = lambda a: a.reshape(horizon, e, k // e, -1).transpose(0, 1)  # noqa: E731  (E, H, k, .)
+        grouped = lambda a: a.reshape(horizon, e, k // e, -1).transpose(0, 1)
         u_e, before_e = grouped(u), grouped(before)
         ahead = self.dynamics.ahead(u_e, before_e)
         starts = grouped(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
@@ -159,7 +162,7 @@ class MPPIPlanStep(nn.Module):
         stacked = torch.stack(out).reshape(horizon, k, 2 * n)
         steps = [t for t, *_ in seen]
         other_ahead = self.dynamics.shifted_ahead(u_e[:, steps], before_e[:, steps])
-        join = lambda parts: torch.stack(list(parts), 1).flatten(1, 2)  # noqa: E731  (E, S k, .)
+        join = lambda parts: torch.stack(list(parts), 1).flatten(1, 2)
         other = self.dynamics(join(s[1] for s in seen), join(s[2] for s in seen), other_ahead.flatten(1, 2), member_shift=1)
         gap = (other - join(s[3] for s in seen)) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import load_bundle
+from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.planner import Planner
 from taustack.errors import UnknownName
@@ -43,6 +44,12 @@ class EpisodeSpec:
     index: int
 
 
+@functools.cache
+def _verified(folder: Path, robot_folder: Path) -> Bundle:
+    """Verify a bundle once a process."""
+    return load_bundle(folder, load_robot(robot_folder))
+
+
 def episode(spec: EpisodeSpec) -> Episode:
     """Run the episode of a spec: a function of its argument alone."""
     robot = load_robot(spec.robot)
@@ -52,7 +59,7 @@ def episode(spec: EpisodeSpec) -> Episode:
     goal = draw_goal(plant, chain_from_model(plant.nominal, robot), goal_rng)
     planner: Planner
     if spec.planner == "mppi":
-        planner = MPPI(load_bundle(spec.bundle, robot), robot, task, noise_rng)
+        planner = MPPI(_verified(spec.bundle, spec.robot), robot, task, noise_rng)
     elif spec.planner == "least_squares":
         planner = LeastSquaresVelocity(robot)
     else:

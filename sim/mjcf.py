@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
-from taustack.kinematics import ChainJoint, KinematicChain
+from taustack.kinematics import ChainJoint, ChainPoint, KinematicChain
 
 FloatArray = NDArray[np.float64]
 KINDS = {int(mujoco.mjtJoint.mjJNT_HINGE): "revolute", int(mujoco.mjtJoint.mjJNT_SLIDE): "prismatic"}
@@ -59,35 +59,46 @@ def joint_addresses(model: mujoco.MjModel, robot: RobotConfig) -> tuple[NDArray[
 
 
 def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChain:
-    """The chain from the base to the end effector, with each joint's axis turned to z.
+    """The chain from the base to the end effector, each joint's axis turned to z, with the centres of the clearance spheres.
 
     Raises:
-        BadInput: a joint of robot.yaml is not on the way from the base to the end effector.
+        BadInput: the joints of robot.yaml are not those from the base to the end effector, or a sphere's site hangs elsewhere.
     """
-    site = model.site(robot.end_effector_site)
+    source = robot.folder / "robot.yaml"
+    tip = model.site(robot.end_effector_site)
+    joints: dict[str, ChainJoint] = {}
+    frames: dict[int, tuple[int, FloatArray, FloatArray]] = {}  # body -> joint it moves with, its pose in that joint's frame
+    rotation, offset = np.eye(3), np.zeros(3)
+    for body in _bodies_to(model, int(tip.bodyid[0])):
+        offset = offset + rotation @ model.body_pos[body]
+        rotation = rotation @ _matrix(model.body_quat[body])
+        start = int(model.body_jntadr[body])
+        for j in range(start, start + int(model.body_jntnum[body])):
+            to_z, anchor = _rotation_to_z(model.jnt_axis[j]), model.jnt_pos[j]
+            joints[model.joint(j).name] = ChainJoint(kind=KINDS[int(model.jnt_type[j])], rotation=rotation @ to_z, offset=offset + rotation @ anchor)
+            rotation, offset = to_z.T, to_z.T @ -anchor
+        frames[body] = (len(joints) - 1, rotation, offset)
+    if list(joints) != list(robot.joint_names):
+        raise BadInput(source, "joints", list(robot.joint_names), f"the joints from base to {robot.end_effector_site} in order: {list(joints)}")
+    points = []
+    for name in (robot.end_effector_site, *(sphere.site for sphere in robot.clearance.spheres)):
+        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, name) < 0:
+            raise BadInput(source, "clearance.spheres", name, f"a site of {robot.model_path.name}")
+        site = model.site(name)
+        joint, turn, shift = frames.get(int(site.bodyid[0]), (-1, rotation, offset))
+        if joint < 0:
+            raise BadInput(source, "clearance.spheres", name, f"a site on a body that moves, between the base and {robot.end_effector_site}")
+        points.append(ChainPoint(joint=joint, position=shift + turn @ np.asarray(site.pos)))
+    return KinematicChain(joints=tuple(joints.values()), points=tuple(points))
+
+
+def _bodies_to(model: mujoco.MjModel, body: int) -> list[int]:
+    """Bodies from the base to `body`."""
     path: list[int] = []
-    body = int(site.bodyid[0])
     while body > 0:
         path.append(body)
         body = int(model.body_parentid[body])
-    rotation, offset = np.eye(3), np.zeros(3)
-    joints: dict[str, ChainJoint] = {}
-    for body in reversed(path):
-        offset = offset + rotation @ model.body_pos[body]
-        rotation = rotation @ _matrix(model.body_quat[body])
-        start, count = int(model.body_jntadr[body]), int(model.body_jntnum[body])
-        for j in range(start, start + count):
-            to_z = _rotation_to_z(model.jnt_axis[j])
-            anchor = model.jnt_pos[j]
-            joints[model.joint(j).name] = ChainJoint(
-                kind=KINDS[int(model.jnt_type[j])], rotation=rotation @ to_z, offset=offset + rotation @ anchor
-            )
-            rotation, offset = to_z.T, to_z.T @ (-anchor)
-    on_path = [name for name in joints]
-    if on_path != list(robot.joint_names):
-        raise BadInput(robot.folder / "robot.yaml", "joints", list(robot.joint_names), f"the joints from base to {robot.end_effector_site} in order: {on_path}")
-    tip = offset + rotation @ np.asarray(site.pos)
-    return KinematicChain(joints=tuple(joints.values()), tip=tip)
+    return path[::-1]
 
 
 def _matrix(quat: FloatArray) -> FloatArray:

@@ -143,9 +143,7 @@ def _apply(scenario: Scenario, robot: RobotConfig) -> mujoco.MjModel:
             if site is None:
                 raise BadInput(robot.model_path, "site", robot.end_effector_site, "the site to hang the payload on")
             body = site.parent.add_body(name="payload", pos=site.pos)
-            body.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.03, 0, 0], mass=scenario.payload_kg, contype=0, conaffinity=0, rgba=[0.9, 0.45, 0.2, 1.0]
-            )
+            body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.03, 0, 0], mass=scenario.payload_kg, contype=0, conaffinity=0, rgba=[0.9, 0.45, 0.2, 1.0])
         model = spec.compile()
     _, dof, _ = joint_addresses(model, robot)
     model.dof_damping[dof] *= scenario.damping_scale

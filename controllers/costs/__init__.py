@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from taustack.controllers.costs.clearance import clearance
 from taustack.controllers.costs.disagreement import disagreement
 from taustack.controllers.costs.goal_position import goal_position
 from taustack.controllers.costs.joint_limits import joint_limits
@@ -14,6 +15,7 @@ COST_TERMS: dict[str, CostTerm] = {
     "goal_position": goal_position,
     "terminal": terminal,
     "joint_limits": joint_limits,
+    "clearance": clearance,
     "velocity": velocity,
     "smoothness": smoothness,
     "disagreement": disagreement,

@@ -79,6 +79,22 @@ class Workspace(StrictModel):
         return None
 
 
+class Sphere(StrictModel):
+    """A part of the robot that keeps clear: a site of the model and a radius around it [m]."""
+
+    site: str
+    radius: Positive
+
+
+class Clearance(StrictModel):
+    """What the planner keeps clear of: the floor, and a column around the base axis [m]."""
+
+    floor: float = -10.0
+    column_radius: Annotated[float, Field(ge=0)] = 0.0
+    column_height: float = 0.0
+    spheres: tuple[Sphere, ...] = ()
+
+
 class RobotConfig(StrictModel):
     """A robot: see docs/reference/robot-yaml.md for the table of its keys."""
 
@@ -91,6 +107,7 @@ class RobotConfig(StrictModel):
     limit_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
     rates: Rates = Rates()
     workspace: Workspace
+    clearance: Clearance = Clearance()
     joints: Annotated[tuple[JointConfig, ...], Field(min_length=1)]
     folder: Path = Field(default=Path(), exclude=True)
 

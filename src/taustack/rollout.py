@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.config import Clearance
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -19,6 +21,8 @@ class Rollout:
         u: actions (H, K, n), reference velocity at the end of each step.
         dq_ref: reference velocity before the first step (n,).
         ee: end-effector position (H, K, 3) [m].
+        spheres: centres of the robot's clearance spheres (H, K, P, 3) [m].
+        clearance: radii and what to keep clear of.
         goal: goal (3,) [m].
         tau: whole steps left to reach it, a scalar; 0 means as soon as possible.
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
@@ -31,6 +35,8 @@ class Rollout:
     u: Any
     dq_ref: Any
     ee: Any
+    spheres: Any
+    clearance: Clearance
     goal: Any
     tau: Any
     disagreement: Any

@@ -74,9 +74,7 @@ def _collect(options: argparse.Namespace, folder: Path) -> None:
     jobs = [(robot.folder, options.scenario, options.minutes * 60 / count, options.seed * 100_003 + i) for i in range(count)]
     with multiprocessing.get_context("spawn").Pool(min(count, os.cpu_count() or 1)) as pool:
         runs = list(tqdm(pool.imap(_collect_job, jobs), total=count, desc="collecting", unit="run", disable=None))
-    card = write_dataset(
-        folder, runs, robot=robot.name, joint_names=robot.joint_names, dt=robot.rates.control_dt, scenario=options.scenario, seed=options.seed
-    )
+    card = write_dataset(folder, runs, robot=robot.name, joint_names=robot.joint_names, dt=robot.rates.control_dt, scenario=options.scenario, seed=options.seed)
     print(f"{folder}: {len(card.runs)} runs, {card.minutes:g} minutes of {robot.name} ({options.scenario})")
 
 
@@ -121,7 +119,12 @@ def train_dynamics(options: argparse.Namespace) -> int:
         raise BadInput("argument", "--epochs", options.epochs, "at least 1")
     card, runs = read_dataset(options.data)
     if card.joint_names != robot.joint_names or abs(card.dt - robot.rates.control_dt) > 1e-9:
-        raise BadInput(options.data / "dataset.yaml", "joint_names, dt", f"{list(card.joint_names)}, {card.dt}", f"{list(robot.joint_names)}, {robot.rates.control_dt}, as in robot.yaml")
+        raise BadInput(
+            options.data / "dataset.yaml",
+            "joint_names, dt",
+            f"{list(card.joint_names)}, {card.dt}",
+            f"{list(robot.joint_names)}, {robot.rates.control_dt}, as in robot.yaml",
+        )
     _require_writable(options.out.parent)
     config = TrainConfig(epochs=options.epochs, seed=options.train_seed)
     chain = chain_from_model(compile_model(robot), robot)

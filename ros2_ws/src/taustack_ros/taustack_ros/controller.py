@@ -13,13 +13,13 @@ import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from taustack_msgs import msg
+
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI, Measured
 from taustack.errors import BadInput, PlanFailed, UnknownName
 from taustack.realtime import StopFlag, ask_for_real_time, freeze_garbage
-from taustack_msgs import msg
-
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, plan_message
 from taustack_ros.process import run_node

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
+from taustack_msgs import msg
+
 from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
 from taustack.errors import BadInput
 from taustack.layout import RobotState
-from taustack_msgs import msg
 
 FloatArray = NDArray[np.float64]
 

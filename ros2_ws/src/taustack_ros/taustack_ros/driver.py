@@ -12,14 +12,14 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
+from taustack_msgs import msg
+
 from taustack.config import load_robot
 from taustack.controllers.driver import DriverCore
 from taustack.errors import BadInput
 from taustack.realtime import Lateness, StopFlag, ask_for_real_time, freeze_garbage, run_periodic, steal_share
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import load_scenario
-from taustack_msgs import msg
-
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, plan_of, robot_state_message, to_time
 from taustack_ros.process import run_node

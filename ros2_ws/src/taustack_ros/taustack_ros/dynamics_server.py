@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from rclpy.node import Node
+from taustack_msgs import msg
+from taustack_msgs.srv import PredictRollout
+
 from taustack.config import load_robot
 from taustack.controllers.bundle import load_bundle
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS
 from taustack.realtime import StopFlag
-from taustack_msgs import msg
-from taustack_msgs.srv import PredictRollout
-
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 
@@ -54,7 +54,9 @@ class DynamicsServer(Node):
         b, h, n = request.batch, request.horizon, self.robot.n
         nx = len(PARTS) * n
         if not (b >= 1 and h >= 1 and b * h * n <= LARGEST_REQUEST and len(request.x) == b * nx and len(request.u) == b * h * n):
-            response.message = f"x and u: got {len(request.x)} and {len(request.u)} values, expected batch x {nx} and batch x horizon x {n} with batch {b}, horizon {h}"
+            response.message = (
+                f"x and u: got {len(request.x)} and {len(request.u)} values, expected batch x {nx} and batch x horizon x {n} with batch {b}, horizon {h}"
+            )
             return response
         x = np.asarray(request.x, dtype=np.float32).reshape(b, nx)
         u = np.asarray(request.u, dtype=np.float32).reshape(b, h, n)

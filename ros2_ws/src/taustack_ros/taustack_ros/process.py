@@ -14,6 +14,7 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
 from taustack.errors import TaustackError
 from taustack.realtime import StopFlag, ask_for_real_time
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
-from taustack.errors import TaustackError
-from taustack.realtime import StopFlag
 from taustack_msgs.action import ReachGoal
 
+from taustack.errors import TaustackError
+from taustack.realtime import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 

@@ -12,12 +12,12 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from rclpy.task import Future
-from taustack.config import load_robot, load_task
-from taustack.errors import UnknownName
-from taustack.realtime import StopFlag
 from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
+from taustack.config import load_robot, load_task
+from taustack.errors import UnknownName
+from taustack.realtime import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 
