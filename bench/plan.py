@@ -1,6 +1,6 @@
 """Our plan step against pytorch_mppi and against the bare f32 matrix products: same network, cost and horizon, one interleaved run.
 
-The network is an MLP 48 -> 256 -> 256 -> 36 (tanh) that predicts the change of a 36-dimensional state from state and
+The network is an MLP 48 -> 256 -> 256 -> 36 that predicts the change of a 36-dimensional state from state and
 12-dimensional action; the cost is quadratic. Ours is the plan step as one ONNX graph, its samples split over two
 single-threaded sessions on two threads, as the controller does it. pytorch_mppi runs the same network under its own MPPI
 with two threads. The matrix products are torch's, all of one rollout and nothing else, with two threads.
@@ -27,16 +27,19 @@ from torch import Tensor, nn
 from taustack.cli.output import table, write_json
 
 NX, NU, WIDTH, THREADS = 36, 12, 256, 2
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"tanh": nn.Tanh, "silu": nn.SiLU, "relu": nn.ReLU}
 CASES = ((256, 30), (1024, 30))
 NOISE_STD, TEMPERATURE = 0.3, 1.0
+WARM, BLOCK = 4, 10  # calls a turn: torch's worker threads spin on after their last call, and whoever comes next must not pay for that
 
 
 class Network(nn.Module):
     """Change of the state from state and action."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: str) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(NX + NU, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, NX))
+        make = ACTIVATIONS[activation]
+        self.layers = nn.Sequential(nn.Linear(NX + NU, WIDTH), make(), nn.Linear(WIDTH, WIDTH), make(), nn.Linear(WIDTH, NX))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         return x + 0.1 * self.layers(torch.cat([x, u], -1))
@@ -47,21 +50,16 @@ class PlanStep(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        first = network.layers[0]
-        self.state = nn.Parameter(first.weight[:, :NX].T.contiguous())
-        self.action = nn.Parameter(first.weight[:, NX:].T.contiguous())
-        self.bias = nn.Parameter(first.bias.detach().clone())
-        self.second, self.third = network.layers[2], network.layers[4]
+        self.network = network
 
     def forward(self, x: Tensor, mean: Tensor, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         u = torch.clip(mean.unsqueeze(1) + noise, -1.0, 1.0)
-        ahead = u @ self.action + self.bias
         state, states = x.expand(noise.shape[1], NX), []
-        for t in range(noise.shape[0]):
-            h = torch.tanh(state @ self.state + ahead[t])
-            state = state + 0.1 * self.third(torch.tanh(self.second(h)))
+        for u_t in u.unbind(0):
+            state = self.network(state, u_t)
             states.append(state)
-        cost = torch.stack([(s * s).sum(-1) for s in states]).sum(0) + 0.01 * (u * u).sum((0, 2))
+        path = torch.cat(states, -1)
+        cost = (path * path).sum(-1) + 0.01 * (u * u).sum((0, 2))
         share = torch.softmax(-(cost - cost.min()) / temperature, 0)
         return (u * share[:, None]).sum(1), cost
 
@@ -133,21 +131,22 @@ def products(samples: int, horizon: int) -> Callable[[], None]:
     return multiply
 
 
-def measure(repeats: int) -> dict[str, Any]:
-    """Interleaved: one call of each per round, so that what else the machine does falls on all alike."""
+def measure(repeats: int, activation: str) -> dict[str, Any]:
+    """Interleaved in short turns, so that what else the machine does falls on all alike."""
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    network = Network().eval()
-    report: dict[str, Any] = {}
+    network = Network(activation).eval()
+    report: dict[str, Any] = {"activation": activation}
     for samples, horizon in CASES:
         calls = {"ours_ms": ours(network, samples, horizon), "pytorch_mppi_ms": pytorch_mppi(network, samples, horizon), "gemm_ms": products(samples, horizon)}
         times: dict[str, list[float]] = {name: [] for name in calls}
-        for i in range(repeats + 10):
+        for _ in range(-(-repeats // BLOCK)):
             for name, call in calls.items():
-                started = time.perf_counter()
-                call()
-                if i >= 10:
-                    times[name].append(1e3 * (time.perf_counter() - started))
+                for i in range(WARM + BLOCK):
+                    started = time.perf_counter()
+                    call()
+                    if i >= WARM:
+                        times[name].append(1e3 * (time.perf_counter() - started))
         entry: dict[str, Any] = {n: {"p50": float(np.median(t)), "p99": float(np.percentile(t, 99)), "max": float(np.max(t))} for n, t in times.items()}
         entry["ours_over_pytorch_mppi"] = entry["ours_ms"]["p50"] / entry["pytorch_mppi_ms"]["p50"]
         entry["ours_over_gemm"] = entry["ours_ms"]["p50"] / entry["gemm_ms"]["p50"]
@@ -155,12 +154,13 @@ def measure(repeats: int) -> dict[str, Any]:
     return report
 
 
-def main(repeats: int, json_path: Path | None) -> int:
+def main(repeats: int, json_path: Path | None, activation: str) -> int:
     """Measure, print, and write JSON if asked."""
-    report = measure(repeats)
+    report = measure(repeats, activation)
     rows = [
         [case, name.removesuffix("_ms"), *(f"{entry[name][q]:.2f}" for q in ("p50", "p99", "max")), f"{entry['ours_ms']['p50'] / entry[name]['p50']:.2f}"]
         for case, entry in report.items()
+        if case != "activation"
         for name in ("ours_ms", "pytorch_mppi_ms", "gemm_ms")
     ]
     print(table(["case", "what", "p50 [ms]", "p99 [ms]", "max [ms]", "ours / it"], rows))
@@ -173,5 +173,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=120)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="tanh")
     arguments = parser.parse_args()
-    sys.exit(main(arguments.repeats, arguments.json))
+    sys.exit(main(arguments.repeats, arguments.json, arguments.activation))

@@ -58,6 +58,7 @@ class MPPI:
         self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
         self._dynamics = bundle.session(DYNAMICS)
         self._bank = noise_bank(bundle, robot, self.config, rng)
+        self._seq = 0
         self._rate = robot.limit_fraction * robot.limits("acceleration") * self.dt
         self.reset()
 
@@ -65,7 +66,6 @@ class MPPI:
         """Forget the old plan: the robot was moved or the plan was not followed."""
         self._published: deque[Plan] = deque(maxlen=4)
         self._temperature = 1.0
-        self._seq = 0 if not hasattr(self, "_seq") else self._seq
 
     def set_weights(self, cost: Mapping[str, float]) -> None:
         """Set the weights of the cost terms; terms that are not named get 0.
@@ -101,7 +101,10 @@ class MPPI:
         if not finite.any():
             raise PlanFailed(f"none of {len(sample_cost)} samples had a finite cost")
         share = self._shard_shares(outputs, sample_cost)
-        mix = lambda i: np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1)
+
+        def mix(i: int) -> FloatArray:
+            return np.asarray(np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1))
+
         weight = np.exp(-(sample_cost[finite].astype(float) - sample_cost.min()) / self._temperature)
         self._temperature = max(1e-6, self.config.temperature * float(np.median(sample_cost[finite] - sample_cost.min())))
         self._seq += 1

@@ -46,4 +46,4 @@ class NoiseBank:
     def draw(self) -> Float32:
         """Noise (H, K, nu)."""
         offset = int(self._rng.integers(self._size))
-        return self._bank[:, offset : offset + self._samples] * self._scale
+        return np.asarray(self._bank[:, offset : offset + self._samples] * self._scale)

@@ -7,6 +7,7 @@ its reference perfectly the change is zero, and what is left to learn is what re
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class DynamicsEnsemble(nn.Module):
         n, e, width = self.n, self.config.members, self.config.width
         self.n_features, self.n_targets = 6 * n, 2 * n
         sizes = [self.n_features, *[width] * self.config.layers, 2 * self.n_targets]
-        self.weights = nn.ParameterList([_uniform(e, i, o) for i, o in zip(sizes, sizes[1:], strict=False)])
+        self.weights = nn.ParameterList([_uniform(e, i, o) for i, o in itertools.pairwise(sizes)])
         self.biases = nn.ParameterList([nn.Parameter(torch.zeros(e, 1, o)) for o in sizes[1:]])
         self.max_log_var = nn.Parameter(torch.full((self.n_targets,), 0.5))
         self.min_log_var = nn.Parameter(torch.full((self.n_targets,), -14.0))

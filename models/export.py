@@ -93,17 +93,20 @@ def write_bundle(
         golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), ("mean", "std"), work / DYNAMICS, contract, batch="batch")
         golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
-        rounded = lambda a: tuple(float(f"{v:.8g}") for v in a)
         manifest = Manifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
             contract=contract, state_layout=PARTS,
-            feature_mean=rounded(model.feature_mean), feature_std=rounded(model.feature_std),
-            target_mean=rounded(model.target_mean), target_std=rounded(model.target_std),
+            feature_mean=_rounded(model.feature_mean), feature_std=_rounded(model.feature_std),
+            target_mean=_rounded(model.target_mean), target_std=_rounded(model.target_std),
             plan=spec, data=data, metrics=metrics, files={path.name: sha256_of(path) for path in sorted(work.iterdir())},
         )  # fmt: skip
         (work / MANIFEST).write_text(yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, width=120))
         _replace(work, folder)
     return manifest
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(f"{float(value):.8g}") for value in values)
 
 
 def _replace(work: Path, folder: Path) -> None:

@@ -55,7 +55,10 @@ class FoldedDynamics(nn.Module):
 
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
         """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n)."""
-        shift = lambda w: torch.roll(w, -member_shift, 0) if member_shift else w
+
+        def shift(weight: Tensor) -> Tensor:
+            return torch.roll(weight, -member_shift, 0) if member_shift else weight
+
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
@@ -66,8 +69,7 @@ class FoldedDynamics(nn.Module):
 
     def shifted_ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
         """`ahead` with each group's weights taken from the next member."""
-        roll = lambda w: torch.roll(w, -1, 0)
-        return torch.cat([u - dq_ref, dq_ref], -1) @ roll(self.reference_weight) + roll(self.reference_bias)
+        return torch.cat([u - dq_ref, dq_ref], -1) @ self.reference_weight.roll(-1, 0) + self.reference_bias.roll(-1, 0)
 
 
 class MPPIPlanStep(nn.Module):
@@ -105,7 +107,7 @@ class MPPIPlanStep(nn.Module):
         sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
         """
         e, n = self.members, self.n
-        horizon, k = noise.shape[0], noise.shape[1]
+        k = noise.shape[1]
         q, dq, q_ref, dq_ref = x.split(n)
         u = self._limited(mean.unsqueeze(1) + noise, dq_ref)
         before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
@@ -115,8 +117,8 @@ class MPPIPlanStep(nn.Module):
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
         points = self.chain.positions(q_all, torch)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[..., 0, :], spheres=points[..., 1:, :], clearance=self.clearance, goal=goal, tau=tau, disagreement=odds,
-            q_min=self.q_min, q_max=self.q_max, velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[..., 0, :], spheres=points[..., 1:, :], clearance=self.clearance, goal=goal, tau=tau,
+            disagreement=odds, q_min=self.q_min, q_max=self.q_max, velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
         total = weights @ terms
@@ -125,7 +127,10 @@ class MPPIPlanStep(nn.Module):
         score = torch.exp(-(total - total.min()) / temperature)
         share = score / score.sum()
         zero = torch.zeros_like(share)
-        expect = lambda a: (torch.where(finite[:, None], a, zero[:, None]) * share[:, None]).sum(-2)
+
+        def expect(values: Tensor) -> Tensor:
+            return (torch.where(finite[:, None], values, zero[:, None]) * share[:, None]).sum(-2)
+
         states = torch.cat([q_all, dq_all, references, u], -1)
         expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
         cost = (torch.where(finite, terms, zero) * share).sum(-1)
@@ -146,7 +151,13 @@ class MPPIPlanStep(nn.Module):
         """Tracking errors (H, K, 2 n) after each step, and the disagreement (S, K) with the next member at S steps."""
         e, n = self.members, self.n
         horizon, k = u.shape[0], u.shape[1]
-        grouped = lambda a: a.reshape(horizon, e, k // e, -1).transpose(0, 1)
+
+        def grouped(values: Tensor) -> Tensor:
+            return values.reshape(horizon, e, k // e, -1).transpose(0, 1)
+
+        def joined(parts: list[Tensor]) -> Tensor:
+            return torch.stack(parts, 1).flatten(1, 2)
+
         u_e, before_e = grouped(u), grouped(before)
         ahead = self.dynamics.ahead(u_e, before_e)
         starts = grouped(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
@@ -162,9 +173,8 @@ class MPPIPlanStep(nn.Module):
         stacked = torch.stack(out).reshape(horizon, k, 2 * n)
         steps = [t for t, *_ in seen]
         other_ahead = self.dynamics.shifted_ahead(u_e[:, steps], before_e[:, steps])
-        join = lambda parts: torch.stack(list(parts), 1).flatten(1, 2)
-        other = self.dynamics(join(s[1] for s in seen), join(s[2] for s in seen), other_ahead.flatten(1, 2), member_shift=1)
-        gap = (other - join(s[3] for s in seen)) / self.change_std
+        other = self.dynamics(joined([s[1] for s in seen]), joined([s[2] for s in seen]), other_ahead.flatten(1, 2), member_shift=1)
+        gap = (other - joined([s[3] for s in seen])) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
         return stacked, odds.transpose(0, 1).reshape(len(seen), k)

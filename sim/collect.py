@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 LOOKAHEAD_S = 0.5
 
 
-def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: int, on_step: Callable[[int], None] = lambda _: None) -> Run:
+def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: int, on_step: Callable[[int], object] = lambda _: None) -> Run:
     """Drive the plant with random velocity ramps for `seconds` and record a transition every control_dt.
 
     Every 0.1–0.5 s each joint draws a new velocity to ramp to: uniform within the limits, or zero in one of six draws. A

@@ -67,7 +67,7 @@ def episode(spec: EpisodeSpec) -> Episode:
     return run_episode(plant, planner, goal, task.success)
 
 
-def evaluate(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+def evaluate(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
     """Metrics over the episodes, in the order of the specs whatever the pool does."""
     started = time.perf_counter()
     workers = min(len(specs), workers or os.cpu_count() or 1)

@@ -43,7 +43,10 @@ class KinematicChain:
 
     def positions(self, q: Any, xp: Any = np) -> Any:
         """All points in the base frame (..., P, 3) [m]; they share the way down, each joining at its joint."""
-        like = (lambda a: np.asarray(a)) if xp is np else (lambda a: xp.as_tensor(a, dtype=q.dtype))
+
+        def like(array: NDArray[np.float64]) -> Any:
+            return array if xp is np else xp.as_tensor(array, dtype=q.dtype)
+
         sin, cos = xp.sin(q), xp.cos(q)
         order = sorted(range(len(self.points)), key=lambda k: -self.points[k].joint)
         carried: Any = None

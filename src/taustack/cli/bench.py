@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
     plan = kinds.add_parser("plan", help="our plan step against pytorch_mppi and against the bare matrix products")
     plan.add_argument("--json", type=Path, help="write the figures to this file")
     plan.add_argument("--repeats", type=int, default=120, help="rounds of the interleaved run (default: %(default)s)")
+    plan.add_argument("--activation", choices=("tanh", "silu", "relu"), default="tanh", help="activation of the network (default: %(default)s)")
     plan.set_defaults(function=bench_plan)
 
 
@@ -26,4 +27,4 @@ def bench_plan(options: argparse.Namespace) -> int:
     script = PROJECT / "bench" / "plan.py"
     if not script.is_file():
         raise TaustackError(f"{script} is missing: benchmarks run from a checkout of the project")
-    return int(runpy.run_path(str(script))["main"](options.repeats, options.json))
+    return int(runpy.run_path(str(script))["main"](options.repeats, options.json, options.activation))

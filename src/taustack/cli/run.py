@@ -141,11 +141,9 @@ def report(options: argparse.Namespace, folder: Path, goals: list[list[float]]) 
     pictures.plot_run(folder, goals, results)
     if not options.no_video:
         print(pictures.render_video(folder, options.robot, goals, results), flush=True)
-    tracker, plan = summary["tracker"], summary["plan_ms"]
+    tracker, plan, missed = summary["tracker"], summary["plan_ms"], 100 * summary["deadline_miss_ratio"]
     print(f"goals reached  {summary['goals_reached']} of {summary['goals_total']}")
-    print(
-        f"plan           {summary['plan_hz']:.1f} Hz, p50 {plan['p50']:.1f} ms, p99 {plan['p99']:.1f} ms, deadlines missed {100 * summary['deadline_miss_ratio']:.2f} %"
-    )
+    print(f"plan           {summary['plan_hz']:.1f} Hz, p50 {plan['p50']:.1f} ms, p99 {plan['p99']:.1f} ms, deadlines missed {missed:.2f} %")
     print(f"tracker        {tracker['hz']:g} Hz, lateness p50 {tracker['lateness_ms']['p50']:.3f} ms, p99 {tracker['lateness_ms']['p99']:.3f} ms")
     if not summary["timing_conclusive"]:
         print(f"timing         inconclusive: {100 * summary['steal_share']:.1f} % of the CPU time was stolen by other guests")

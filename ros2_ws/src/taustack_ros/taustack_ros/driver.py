@@ -148,7 +148,10 @@ class Driver(Node):
         gate = core.tracker.gate
         late = gate.deadline_misses + gate.dropped["stale"]
         statistics = {
-            "tracker": {"hz": self.robot.rates.tracker_hz, "ticks": len(self.lateness.values), "skipped": self.lateness.skipped, "lateness_ms": self.lateness.percentiles_ms()},
+            "tracker": {
+                "hz": self.robot.rates.tracker_hz, "ticks": len(self.lateness.values), "skipped": self.lateness.skipped,
+                "lateness_ms": self.lateness.percentiles_ms(),
+            },
             "state_to_command_ms": {"p50": float(np.percentile(ages, 50)), "p99": float(np.percentile(ages, 99))},
             "plans_accepted": gate.accepted, "plans_dropped": core.dropped, "deadline_misses": late,
             "deadline_miss_ratio": late / max(1, gate.accepted + gate.dropped["stale"]), "steal_share": stolen, "at_rest": core.at_rest,
