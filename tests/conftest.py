@@ -1,0 +1,82 @@
+"""Fixtures that are the real things: the shipped robot, its bundle, its plant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import numpy as np
+import pytest
+import yaml
+
+from taustack.config import RobotConfig, TaskConfig, load_robot, load_task
+from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.kinematics import KinematicChain
+from taustack.layout import RobotState
+from taustack.sim.mjcf import chain_from_model, compile_model
+
+PROJECT = Path(__file__).resolve().parent.parent
+PANDA = PROJECT / "robots" / "panda"
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def robot() -> RobotConfig:
+    return load_robot("panda")
+
+
+@pytest.fixture(scope="session")
+def task(robot: RobotConfig) -> TaskConfig:
+    return load_task(robot, "reach")
+
+
+@pytest.fixture(scope="session")
+def chain(robot: RobotConfig) -> KinematicChain:
+    return chain_from_model(compile_model(robot), robot)
+
+
+@pytest.fixture(scope="session")
+def bundle(robot: RobotConfig) -> Bundle:
+    return load_bundle(robot.folder / "bundle", robot)
+
+
+@pytest.fixture
+def bundle_copy(tmp_path: Path) -> Path:
+    """A bundle to damage."""
+    return Path(shutil.copytree(PANDA / "bundle", tmp_path / "bundle"))
+
+
+@pytest.fixture
+def robot_copy(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], Any]], Path]:
+    """Copies the robot's folder after an edit of its robot.yaml."""
+
+    def copy(edit: Callable[[dict[str, Any]], Any]) -> Path:
+        folder = tmp_path / "panda"
+        shutil.copytree(PANDA, folder, dirs_exist_ok=True)
+        data = yaml.safe_load((folder / "robot.yaml").read_text())
+        edit(data)
+        (folder / "robot.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def at_home(robot: RobotConfig, chain: KinematicChain) -> Callable[[float], RobotState]:
+    """The robot at rest at home, at a time."""
+
+    def state(t: float = 0.0) -> RobotState:
+        zero = np.zeros(robot.n)
+        return RobotState(t=t, q=robot.home, dq=zero, q_ref=robot.home, dq_ref=zero, torque=zero, ee=chain.position(robot.home))
+
+    return state
