@@ -1,0 +1,178 @@
+"""Robot, plant, episodes: checked against MuJoCo and against themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+
+from taustack.config import RobotConfig, SuccessConfig, TaskConfig
+from taustack.controllers.bundle import Bundle
+from taustack.controllers.mppi import MPPI
+from taustack.errors import BadInput
+from taustack.kinematics import KinematicChain
+from taustack.sim.baselines import LeastSquaresVelocity
+from taustack.sim.episode import Episode, run_episode
+from taustack.sim.evaluate import EpisodeSpec, evaluate, failure
+from taustack.sim.mjcf import compile_model
+from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Obstacle, Scenario, load_scenario, scenario_names
+
+
+def test_the_model_has_the_published_figures(robot: RobotConfig) -> None:
+    """Total mass and reach at home of the arm with hand, as mujoco_menagerie's panda.xml gives them; torque limits of the maker."""
+    model = compile_model(robot)
+    assert model.body_mass.sum() == pytest.approx(17.4519, abs=1e-3)
+    data = mujoco.MjData(model)
+    data.qpos[:] = robot.home
+    mujoco.mj_forward(model, data)
+    np.testing.assert_allclose(data.site("ee").xpos, [0.5545, 0.0, 0.5211], atol=1e-3)
+    np.testing.assert_allclose(model.actuator_ctrlrange[:, 1], robot.limits("torque"))
+    np.testing.assert_allclose(model.jnt_range, np.stack([robot.q_min, robot.q_max], 1), atol=1e-6)
+    np.testing.assert_allclose(model.dof_armature, 0.1)
+    assert data.ncon == 0
+
+
+def test_kinematics_agree_with_mujoco_everywhere(robot: RobotConfig, chain: KinematicChain) -> None:
+    model = compile_model(robot)
+    data, rng = mujoco.MjData(model), np.random.default_rng(0)
+    names = ["ee", *(sphere.site for sphere in robot.clearance.spheres)]
+    for _ in range(100):
+        data.qpos[:] = rng.uniform(robot.q_min, robot.q_max)
+        mujoco.mj_kinematics(model, data)
+        expected = np.array([data.site(name).xpos for name in names])
+        np.testing.assert_allclose(chain.positions(data.qpos), expected, atol=1e-9)
+        np.testing.assert_allclose(chain.position(data.qpos), expected[0], atol=1e-9)
+
+
+def test_the_plan_graph_sees_the_same_kinematics_in_single_precision(robot: RobotConfig, chain: KinematicChain) -> None:
+    import torch
+
+    q = np.random.default_rng(1).uniform(robot.q_min, robot.q_max, (500, robot.n))
+    single = chain.positions(torch.tensor(q, dtype=torch.float32), torch).numpy()
+    assert np.abs(single - chain.positions(q)).max() <= 1e-5
+
+
+def test_gravity_compensation_holds_the_arm_still(robot: RobotConfig) -> None:
+    plant = MujocoPlant(robot)
+    start = plant.read().q
+    plant.advance(1.0)
+    assert np.abs(plant.read().q - start).max() < 1e-3
+
+
+def test_a_payload_the_compensation_does_not_know_makes_the_arm_sag(robot: RobotConfig) -> None:
+    plant = MujocoPlant(robot, load_scenario("payload", robot.n))
+    start = plant.read().ee
+    plant.advance(1.0)
+    assert plant.read().ee[2] < start[2] - 5e-4
+
+
+def test_torque_saturates_at_the_limits(robot: RobotConfig) -> None:
+    plant = MujocoPlant(robot)
+    plant.write(robot.home + 0.5, np.zeros(robot.n))
+    plant.step()
+    assert np.all(np.abs(plant.read().torque) <= robot.limits("torque"))
+    assert plant.saturated_steps == 1
+
+
+@pytest.mark.parametrize(("options", "least"), [({"reference_lag_s": 0.06}, 0.04), ({"actuator_delay_s": 0.05}, 0.03)])
+def test_lag_and_delay_put_the_joints_behind_their_reference(robot: RobotConfig, options: dict[str, float], least: float) -> None:
+    errors = []
+    for scenario in (Scenario(), Scenario(**options)):
+        plant, q, speed = MujocoPlant(robot, scenario), robot.home.copy(), np.full(robot.n, 0.3)
+        for _ in range(250):
+            q = q + 0.002 * speed
+            plant.write(q, speed)
+            plant.advance(0.002)
+        errors.append(np.abs(q - plant.read().q).mean())
+    assert errors[1] - errors[0] > least * 0.3
+
+
+def test_noise_and_dropped_samples_come_from_the_seed(robot: RobotConfig) -> None:
+    scenario = Scenario(position_noise=1e-3, velocity_noise=1e-2, dropped_samples=0.5)
+
+    def samples(seed: int) -> list[np.ndarray]:
+        plant = MujocoPlant(robot, scenario, np.random.default_rng(seed))
+        out = []
+        for _ in range(40):
+            plant.step()
+            out.append(plant.read().q)
+        return out
+
+    one, two, other = samples(0), samples(0), samples(1)
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+    repeated = sum(np.array_equal(a, b) for a, b in zip(one, one[1:], strict=False))
+    assert 8 <= repeated <= 32
+
+
+def test_friction_and_obstacles_reach_the_model(robot: RobotConfig) -> None:
+    scenario = Scenario(joint_friction=0.02, damping_scale=2.0, obstacles=(Obstacle(shape="box", position=(0.55, 0.0, 0.5), size=(0.1, 0.1, 0.1)),))
+    plant = MujocoPlant(robot, scenario)
+    np.testing.assert_allclose(plant.model.dof_frictionloss, 0.02 * robot.limits("torque"))
+    np.testing.assert_allclose(plant.model.dof_damping, 2.0)
+    assert plant.in_collision(robot.home)
+    assert not MujocoPlant(robot).in_collision(robot.home)
+
+
+def test_every_shipped_scenario_loads(robot: RobotConfig) -> None:
+    assert {"nominal", "anywhere", "lag", "payload"} <= set(scenario_names())
+    for name in scenario_names():
+        MujocoPlant(robot, load_scenario(name, robot.n))
+
+
+def reach(robot: RobotConfig, task: TaskConfig, bundle: Bundle, seed: int, goal: tuple[float, float, float] = (0.45, 0.3, 0.45)) -> Episode:
+    plant = MujocoPlant(robot)
+    return run_episode(plant, MPPI(bundle, robot, task, np.random.default_rng(seed)), np.array(goal), task.success)
+
+
+def test_an_episode_reaches_its_goal_within_all_limits(robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> None:
+    done = reach(robot, task, bundle, 0)
+    assert done.success
+    assert done.final_error_m < 0.01
+    assert done.time_to_goal_s < 1.5
+    assert sum(done.violations.values()) == 0
+    assert done.failed_plans == 0
+
+
+def test_an_episode_is_repeatable_bit_for_bit(robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> None:
+    one, two, other = (reach(robot, task, bundle, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one.commands, two.commands)
+    assert one.commands.shape != other.commands.shape or not np.array_equal(one.commands, other.commands)
+
+
+def test_an_episode_without_plans_fails_and_says_so(robot: RobotConfig, bundle: Bundle, task: TaskConfig) -> None:
+    planner = MPPI(bundle, robot, task, np.random.default_rng(0))
+    planner.weights[:] = np.nan
+    done = run_episode(MujocoPlant(robot), planner, np.array([0.4, 0.2, 0.5]), SuccessConfig(timeout_s=0.2, hold_s=0.1))
+    assert not done.success
+    assert done.failed_plans > 0
+    assert np.all(done.commands == 0.0)
+    assert failure(0, done)["cause"].startswith("stopped on the way")
+
+
+def test_the_least_squares_baseline_reaches_a_near_goal(robot: RobotConfig, task: TaskConfig) -> None:
+    done = run_episode(MujocoPlant(robot), LeastSquaresVelocity(robot), np.array([0.5, 0.1, 0.45]), task.success)
+    assert done.success
+
+
+def specs(robot: RobotConfig, planner: str, count: int, seed: int = 11) -> list[EpisodeSpec]:
+    bundle = robot.folder / "bundle"
+    return [EpisodeSpec(robot=robot.folder, task="reach", scenario="nominal", planner=planner, bundle=bundle, seed=seed, index=i) for i in range(count)]
+
+
+def test_metrics_do_not_depend_on_the_number_of_processes(robot: RobotConfig) -> None:
+    alone, pooled = (evaluate(specs(robot, "mppi", 3), workers) for workers in (1, 2))
+    assert alone["commands_sha256"] == pooled["commands_sha256"]
+    assert alone["success_rate"] == 1.0
+    assert alone["limit_violations"] == 0
+    assert evaluate(specs(robot, "mppi", 3, seed=12), 1)["commands_sha256"] != alone["commands_sha256"]
+
+
+def test_an_obstacle_of_an_unknown_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("obstacles:\n  - {shape: cone, position: [0, 0, 1], size: [0.1]}\n")
+    with pytest.raises(BadInput, match=r"obstacles.0.shape: got cone, expected Input should be 'box' or 'sphere'"):
+        load_scenario(str(path), 7)
