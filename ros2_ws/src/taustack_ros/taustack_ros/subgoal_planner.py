@@ -122,6 +122,7 @@ class SubgoalPlanner(Node):
         )  # fmt: skip
         if self._pursuit is not None:
             self._finish(self._pursuit, "preempted by a newer goal")
+        pursuit.look(self._ee, pursuit.started)
         self._pursuit = pursuit
         self._send(pursuit.goal)
         return await pursuit.done

@@ -1,0 +1,75 @@
+"""The real graph, on a domain of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taustack.launching.launch_file import LaunchSpec, read_launch
+from taustack.launching.ros_environment import ros_environment
+from taustack.launching.runner import Runner
+
+PROBE = Path(__file__).with_name("probe.py")
+
+
+@dataclass
+class Graph:
+    """A running launch file and a way to ask it."""
+
+    runner: Runner
+    environment: dict[str, str]
+    log: io.StringIO
+
+    def ask(self, command: str, *arguments: str, timeout_s: float = 90.0) -> Any:
+        """Run a command of probe.py against the graph."""
+        call = [sys.executable, str(PROBE), command, *arguments]
+        done = subprocess.run(call, env=self.environment, capture_output=True, text=True, timeout=timeout_s)
+        answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
+        assert answers, f"{done.stdout}\n{done.stderr}\n--- graph ---\n{self.log.getvalue()}"
+        return json.loads(answers[0].removeprefix("ANSWER "))
+
+
+def domain(offset: int) -> str:
+    """A domain that this process has for itself."""
+    return str(10 + (os.getpid() * 4 + offset) % 90)
+
+
+@pytest.fixture(scope="session")
+def start_graph() -> Iterator[Callable[..., Graph]]:
+    """Starts launch specs; stops all of them at the end."""
+    started: list[Graph] = []
+
+    def start(spec: LaunchSpec, offset: int) -> Graph:
+        local = {"ROS_DOMAIN_ID": domain(offset), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        log = io.StringIO()
+        spec = LaunchSpec(nodes=spec.nodes, environment=spec.environment | local)
+        graph = Graph(runner=Runner(spec, out=log), environment=ros_environment() | local, log=log)
+        started.append(graph)
+        graph.runner.start()
+        return graph
+
+    yield start
+    for graph in started:
+        graph.runner.stop()
+
+
+@pytest.fixture(scope="session")
+def graph(start_graph: Callable[..., Graph]) -> Graph:
+    """The whole stack on the shipped robot."""
+    return start_graph(read_launch("sim", {}), 0)
+
+
+@pytest.fixture(scope="session")
+def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
+    """Only the driver, so that a test may publish plans."""
+    spec = read_launch("sim", {})
+    return start_graph(LaunchSpec(nodes=tuple(n for n in spec.nodes if n.name == "driver"), environment=spec.environment), 1)

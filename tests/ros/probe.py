@@ -1,0 +1,230 @@
+"""A ROS client for the tests, in a process of its own: `python probe.py COMMAND ARGS`, answers with one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import rclpy
+from action_msgs.msg import GoalStatus
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from taustack_msgs.action import ReachGoal
+from taustack_msgs.srv import PredictRollout
+
+from taustack_ros import topics
+from taustack_ros.convert import to_seconds, to_time
+
+STATUS = {GoalStatus.STATUS_SUCCEEDED: "succeeded", GoalStatus.STATUS_ABORTED: "aborted", GoalStatus.STATUS_CANCELED: "canceled"}
+
+
+class Probe(Node):
+    def __init__(self) -> None:
+        super().__init__("probe")
+        self.newest: dict[str, Any] = {}
+        for topic in topics.TOPICS:
+            self.create_subscription(topic.type, topic.name, lambda m, name=topic.name: self.newest.__setitem__(name, m), topic.qos)
+        self.client = ActionClient(self, ReachGoal, "reach_goal")
+
+    def until(self, done: Any, timeout_s: float = 30.0) -> bool:
+        end = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > end:
+                return False
+            rclpy.spin_once(self, timeout_sec=0.02)
+        return True
+
+    def wait(self, seconds: float) -> None:
+        self.until(lambda: False, seconds)
+
+    def goal(self, x: float, y: float, z: float, frame: str = "", **fields: float) -> ReachGoal.Goal:
+        goal = ReachGoal.Goal(**fields)
+        goal.target.header.frame_id = frame
+        goal.target.point.x, goal.target.point.y, goal.target.point.z = float(x), float(y), float(z)
+        return goal
+
+    def send(self, goal: ReachGoal.Goal) -> Any:
+        future = self.client.send_goal_async(goal)
+        assert self.until(future.done), "no answer to a goal"
+        return future.result()
+
+    def result(self, handle: Any) -> dict[str, Any]:
+        if not handle.accepted:
+            return {"accepted": False}
+        future = handle.get_result_async()
+        assert self.until(future.done), "no result of a goal"
+        answer = future.result()
+        return {"accepted": True, "status": STATUS.get(answer.status, answer.status), "reached": answer.result.reached, "error_m": answer.result.final_error, "message": answer.result.message}
+
+    def ready(self) -> None:
+        assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 40.0), f"graph is not up: {sorted(self.newest)}"
+        self.wait(0.7)
+
+    def safety(self) -> dict[str, Any]:
+        self.newest.pop("safety", None)
+        assert self.until(lambda: "safety" in self.newest)
+        safety = self.newest["safety"]
+        return {
+            "mode": safety.mode, "reason": safety.reason, "dropped": dict(zip(safety.dropped_reason, safety.dropped_count, strict=True)),
+            "accepted": safety.plans_accepted, "publishers": safety.plan_publishers,
+        }  # fmt: skip
+
+
+def reach(probe: Probe, *args: str) -> Any:
+    probe.ready()
+    return probe.result(probe.send(probe.goal(*(float(a) for a in args[:3]), *args[3:])))
+
+
+def look(probe: Probe) -> Any:
+    probe.ready()
+    probe.send(probe.goal(0.5, 0.2, 0.5))
+    assert probe.until(lambda: {topic.name for topic in topics.TOPICS} <= set(probe.newest)), f"missing: {sorted(probe.newest)}"
+    state, plan, model = probe.newest["robot_state"], probe.newest["plan"], probe.newest["model"]
+    return {
+        "names": list(state.name), "q": list(state.q), "seq": state.seq, "epoch": state.epoch, "joint_states": list(probe.newest["joint_states"].name),
+        "plan": {
+            "seq": plan.seq, "horizon": plan.horizon, "actions": len(plan.actions), "states": len(plan.states), "bundle": plan.bundle_sha256,
+            "lead_s": to_seconds(plan.effective) - to_seconds(plan.header.stamp), "cost_name": list(plan.cost_name),
+        },
+        "model": {"sha256": model.sha256, "robot": model.robot, "horizon": model.horizon}, "safety": probe.safety(),
+    }  # fmt: skip
+
+
+def preempt(probe: Probe) -> Any:
+    probe.ready()
+    first = probe.send(probe.goal(0.4, -0.4, 0.3))
+    probe.wait(0.2)
+    second = probe.send(probe.goal(0.5, 0.3, 0.5))
+    return {"first": probe.result(first), "second": probe.result(second)}
+
+
+def cancel(probe: Probe) -> Any:
+    probe.ready()
+    handle = probe.send(probe.goal(0.3, 0.5, 0.6))
+    probe.wait(0.3)
+    future = handle.cancel_goal_async()
+    probe.until(future.done)
+    result = probe.result(handle)
+    probe.wait(1.0)
+    return result | {"safety": probe.safety(), "speed": max(abs(v) for v in probe.newest["robot_state"].dq)}
+
+
+def flood(probe: Probe, count: str) -> Any:
+    probe.ready()
+    futures = []
+    for _ in range(int(count)):  # a service keeps ten requests: faster than it reads, they would be lost on the way
+        futures.append(probe.client.send_goal_async(probe.goal(0.5, 0.2, 0.5)))
+        probe.wait(0.01)
+    assert probe.until(lambda: all(f.done() for f in futures))
+    accepted = sum(f.result().accepted for f in futures)
+    probe.wait(1.2)
+    return {"accepted": accepted, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+
+
+def second_publisher(probe: Probe) -> Any:
+    probe.ready()
+    probe.send(probe.goal(0.5, 0.2, 0.5))
+    probe.wait(0.3)
+    publisher = probe.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
+    probe.wait(1.5)
+    during, speed = probe.safety(), max(abs(v) for v in probe.newest["robot_state"].dq)
+    probe.destroy_publisher(publisher)
+    probe.wait(1.0)
+    return {"during": during, "speed": speed, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+
+
+def bad_plans(probe: Probe) -> Any:
+    """Publishes as the only one on `plan`: one plan of each fault, then good ones."""
+    assert probe.until(lambda: "robot_state" in probe.newest, 40.0)
+    publisher = probe.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
+    probe.until(lambda: publisher.get_subscription_count() >= 2)
+    probe.wait(0.5)
+    n, seq = len(probe.newest["robot_state"].name), 10
+
+    def send(speed: float = 0.0, **changes: Any) -> None:
+        nonlocal seq
+        seq += 1
+        rclpy.spin_once(probe, timeout_sec=0.02)
+        state = probe.newest["robot_state"]
+        plan = topics.PLAN.type(seq=seq, state_seq=state.seq, epoch=state.epoch, dt=0.02, horizon=25, name=list(state.name), actions=[speed] * (25 * n))
+        plan.header.stamp = state.header.stamp
+        plan.effective = to_time(to_seconds(state.header.stamp) + 0.02)
+        for key, value in changes.items():
+            setattr(plan, key, value)
+        publisher.publish(plan)
+        probe.wait(0.05)
+
+    send()
+    send(actions=[0.5] * (24 * n))
+    send(actions=[float("nan")] * (25 * n))
+    send(epoch=7)
+    send(seq=3)
+    old = topics.PLAN.type().header
+    old.stamp = to_time(to_seconds(probe.newest["robot_state"].header.stamp) - 1.0)
+    send(header=old)
+    bad = probe.safety()
+    speed = max(abs(v) for v in probe.newest["robot_state"].dq_ref)
+    for _ in range(8):
+        send(speed=0.2)
+    moving = max(abs(v) for v in probe.newest["robot_state"].dq_ref)
+    probe.wait(0.8)
+    return {"bad": bad, "speed": speed, "moving": moving, "held": max(abs(v) for v in probe.newest["robot_state"].dq_ref), "mode": probe.safety()["mode"]}
+
+
+def rollout(probe: Probe) -> Any:
+    client = probe.create_client(PredictRollout, "predict_rollout")
+    assert client.wait_for_service(timeout_sec=40.0)
+    probe.ready()
+    state = probe.newest["robot_state"]
+    x = [*state.q, *state.dq, *state.q_ref, *state.dq_ref]
+
+    def call(**fields: Any) -> Any:
+        future = client.call_async(PredictRollout.Request(**fields))
+        assert probe.until(future.done)
+        return future.result()
+
+    good = call(batch=2, horizon=5, x=x * 2, u=[0.1] * (2 * 5 * 7))
+    small = call(batch=2, horizon=5, x=x, u=[0.1] * 7)
+    nan = call(batch=1, horizon=1, x=[float("nan")] * 28, u=[0.0] * 7)
+    return {
+        "good": [good.success, len(good.states), len(good.std), max(good.std)], "small": [small.success, small.message], "nan": [nan.success, nan.message],
+        "moved": good.states[5 * 28] - good.states[0],
+    }  # fmt: skip
+
+
+def parameters(probe: Probe) -> Any:
+    client = probe.create_client(SetParameters, "controller/set_parameters")
+    assert client.wait_for_service(timeout_sec=40.0)
+
+    def put(name: str, value: Any) -> Any:
+        future = client.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
+        assert probe.until(future.done)
+        answer = future.result().results[0]
+        return [answer.successful, answer.reason]
+
+    probe.ready()
+    out = {
+        "weight": put("cost.velocity", 2.0), "temperature": put("temperature", 0.2), "negative": put("temperature", -1.0), "nan": put("temperature", float("nan")),
+        "fixed": put("robot", "other"), "text": put("temperature", "hot"),
+    }  # fmt: skip
+    out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5)))
+    put("cost.velocity", 1.0)
+    put("temperature", 0.1)
+    return out
+
+
+def main() -> None:
+    rclpy.init()
+    probe = Probe()
+    commands = {f.__name__: f for f in (reach, look, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)}
+    print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
+    probe.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

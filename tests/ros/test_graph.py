@@ -1,0 +1,106 @@
+"""The real ROS graph: goals reached, requests refused, bad messages dropped while the arm holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from taustack.config import RobotConfig
+from taustack.controllers.bundle import Bundle
+
+from .conftest import Graph
+
+pytestmark = pytest.mark.ros
+
+
+def test_a_goal_is_reached(graph: Graph) -> None:
+    answer = graph.ask("reach", "0.5", "0.3", "0.4", "panda_link0")
+    assert answer["status"] == "succeeded", graph.log.getvalue()
+    assert answer["reached"]
+    assert answer["error_m"] < 0.02
+
+
+def test_messages_carry_what_the_contract_says(graph: Graph, robot: RobotConfig, bundle: Bundle) -> None:
+    seen = graph.ask("look")
+    assert seen["names"] == list(robot.joint_names)
+    assert seen["joint_states"] == list(robot.joint_names)
+    assert seen["model"] == {"sha256": bundle.sha256, "robot": "panda", "horizon": 25}
+    assert seen["plan"]["bundle"] == bundle.sha256
+    assert seen["plan"]["actions"] == 25 * 7
+    assert seen["plan"]["states"] == 26 * 28
+    assert seen["plan"]["lead_s"] == pytest.approx(0.02, abs=1e-6)
+    assert seen["plan"]["cost_name"] == list(bundle.manifest.plan.cost_terms)
+    assert seen["safety"]["publishers"] == 1
+
+
+@pytest.mark.parametrize(
+    ("goal", "part"),
+    [
+        (("2.0", "0.0", "0.5"), "expected a point in the box"),
+        (("nan", "0.0", "0.5"), "expected finite coordinates"),
+        (("0.5", "0.0", "0.5", "map"), "frame_id: got 'map', expected 'panda_link0'"),
+    ],
+)
+def test_a_bad_goal_is_refused_with_a_reason(graph: Graph, goal: tuple[str, ...], part: str) -> None:
+    assert graph.ask("reach", *goal) == {"accepted": False}
+    assert part in graph.log.getvalue()
+
+
+def test_a_newer_goal_preempts_the_one_that_runs(graph: Graph) -> None:
+    answer = graph.ask("preempt")
+    assert answer["first"]["status"] == "aborted"
+    assert "preempted" in answer["first"]["message"]
+    assert answer["second"]["status"] == "succeeded"
+
+
+def test_a_cancelled_goal_ends_in_a_hold(graph: Graph) -> None:
+    answer = graph.ask("cancel")
+    assert answer["status"] == "canceled"
+    assert answer["safety"]["mode"] == "holding"
+    assert answer["speed"] < 0.01
+
+
+def test_a_flood_of_goals_is_refused_and_the_next_goal_is_reached(graph: Graph) -> None:
+    answer = graph.ask("flood", "60")
+    assert answer["accepted"] <= 20
+    assert answer["after"]["reached"]
+    assert "expected fewer" in graph.log.getvalue()
+
+
+def test_a_second_publisher_of_plans_makes_the_arm_hold_until_it_is_gone(graph: Graph) -> None:
+    answer = graph.ask("second_publisher")
+    assert answer["during"]["publishers"] == 2
+    assert answer["during"]["mode"] == "holding"
+    assert answer["during"]["dropped"]["second_publisher"] > 0
+    assert answer["speed"] < 0.01
+    assert answer["after"]["reached"]
+
+
+def test_bad_plans_are_dropped_and_counted_and_the_arm_holds(driver_alone: Graph) -> None:
+    answer = driver_alone.ask("bad_plans")
+    assert answer["bad"]["dropped"] == {"wrong_size": 1, "not_finite": 1, "wrong_epoch": 1, "out_of_order": 1, "stale": 1}
+    assert answer["speed"] == pytest.approx(0.0, abs=1e-9)
+    assert answer["moving"] > 0.05
+    assert answer["held"] < 1e-3
+    assert answer["mode"] == "holding"
+
+
+def test_rollouts_are_predicted_and_bad_requests_answered_with_a_reason(graph: Graph) -> None:
+    answer = graph.ask("rollout")
+    success, states, std, uncertainty = answer["good"]
+    assert success
+    assert states == std == 2 * 6 * 28
+    assert 0 < uncertainty < 0.1
+    assert answer["moved"] > 0
+    assert answer["small"][0] is False
+    assert "expected batch x 28" in answer["small"][1]
+    assert answer["nan"] == [False, "x or u: got NaN or infinite values, expected finite ones"]
+
+
+def test_parameters_change_live_within_their_ranges(graph: Graph) -> None:
+    answer = graph.ask("parameters")
+    assert answer["weight"][0]
+    assert answer["temperature"][0]
+    for refused in ("negative", "nan", "fixed", "text"):
+        assert not answer[refused][0], refused
+        assert answer[refused][1]
+    assert answer["after"]["reached"]
