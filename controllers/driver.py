@@ -13,9 +13,11 @@ from taustack.controllers.hardware import Hardware
 from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
 from taustack.controllers.tracker import Tracker
+from taustack.realtime import Ring
 
 FloatArray = NDArray[np.float64]
 TRACE_EVERY = 10  # ticks
+TRACE_LENGTH = 30_000  # entries; older ones make room
 
 
 class DriverCore:
@@ -33,8 +35,8 @@ class DriverCore:
         self.epoch = 0
         self.refuse_plans: str | None = None
         self.refused: Counter[str] = Counter()
-        self.state_age_s: list[float] = []
-        self.trace: list[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray, str]] = []
+        self.state_age_s = Ring(200_000)
+        self.trace: deque[tuple[float, FloatArray, FloatArray, FloatArray, FloatArray, str]] = deque(maxlen=TRACE_LENGTH)
         self._incoming: deque[Plan] = deque(maxlen=8)
         self._tick = 0
         self.newest = Measured(state=dataclasses.replace(hardware.read(), t=start_t), seq=0, epoch=self.epoch)

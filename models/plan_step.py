@@ -27,7 +27,7 @@ DISAGREEMENT_STEPS = 5
 class FoldedDynamics(nn.Module):
     """The ensemble on the tracking error z = [q - q_ref, dq - dq_ref], normalisers folded into the weights.
 
-    First layer: h = [sin q, cos q, z] A + r, where r = [u - dq_ref, dq_ref] B + b needs no state and is computed ahead.
+    First layer: h = [sin q, cos q, z] A + r, where r = [u - dq_ref, dq_ref, 1] B needs no state and is computed ahead.
     """
 
     def __init__(self, model: DynamicsEnsemble) -> None:
@@ -39,8 +39,7 @@ class FoldedDynamics(nn.Module):
             sin, cos, dq, e_q, e_dq, rate = first.split(n, 1)
             # Features of the network are dq = dq_ref + z_dq, q_ref - q = -z_q, dq_ref - dq = -z_dq.
             self.state_weight = nn.Parameter(torch.cat([sin, cos, -e_q, dq - e_dq], 1))
-            self.reference_weight = nn.Parameter(torch.cat([rate, dq], 1).unsqueeze(1))
-            self.reference_bias = nn.Parameter(bias.unsqueeze(1))
+            self.reference_weight = nn.Parameter(torch.cat([rate, dq, bias], 1).unsqueeze(1))
             self.hidden = nn.ParameterList([nn.Parameter(w.detach().clone()) for w in model.weights[1:-1]])
             self.hidden_bias = nn.ParameterList([nn.Parameter(b.detach().clone()) for b in model.biases[1:-1]])
             out, targets = model.weights[-1], model.n_targets
@@ -49,27 +48,24 @@ class FoldedDynamics(nn.Module):
         self.prismatic = torch.tensor(model.prismatic)
         self.any_prismatic = any(model.prismatic)
 
-    def ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
+    def ahead(self, u: Tensor, dq_ref: Tensor, member_shift: int = 0) -> Tensor:
         """u, dq_ref (E, H, k, n) -> the reference's share of the first layer (E, H, k, width)."""
-        return torch.cat([u - dq_ref, dq_ref], -1) @ self.reference_weight + self.reference_bias
+        return torch.cat([u - dq_ref, dq_ref, torch.ones_like(u[..., :1])], -1) @ self._of(self.reference_weight, member_shift)
 
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
         """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n)."""
-
-        def shift(weight: Tensor) -> Tensor:
-            return torch.roll(weight, -member_shift, 0) if member_shift else weight
-
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
-        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ shift(self.state_weight) + reference)
+        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ self._of(self.state_weight, member_shift) + reference)
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
-            h = nn.functional.silu(h @ shift(weight) + shift(bias))
-        return h @ shift(self.out) + shift(self.out_bias)
+            h = nn.functional.silu(h @ self._of(weight, member_shift) + self._of(bias, member_shift))
+        return h @ self._of(self.out, member_shift) + self._of(self.out_bias, member_shift)
 
-    def shifted_ahead(self, u: Tensor, dq_ref: Tensor) -> Tensor:
-        """`ahead` with each group's weights taken from the next member."""
-        return torch.cat([u - dq_ref, dq_ref], -1) @ self.reference_weight.roll(-1, 0) + self.reference_bias.roll(-1, 0)
+    @staticmethod
+    def _of(weight: Tensor, member_shift: int) -> Tensor:
+        """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
+        return torch.roll(weight, -member_shift, 0) if member_shift else weight
 
 
 class MPPIPlanStep(nn.Module):
@@ -115,9 +111,9 @@ class MPPIPlanStep(nn.Module):
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
         z, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
-        points = self.chain.positions(q_all, torch)
+        points = self.chain.components(q_all.permute(2, 0, 1), torch)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[..., 0, :], spheres=points[..., 1:, :], clearance=self.clearance, goal=goal, tau=tau,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
             disagreement=odds, q_min=self.q_min, q_max=self.q_max, velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
@@ -141,11 +137,11 @@ class MPPIPlanStep(nn.Module):
     def _limited(self, wanted: Tensor, dq_ref: Tensor) -> Tensor:
         """Actions (H, K, n) within the velocity bound and within the rate bound of the one before."""
         wanted = torch.minimum(torch.maximum(wanted, -self.velocity_limit), self.velocity_limit)
-        previous, out = dq_ref.expand(wanted.shape[1:]), []
-        for t in range(wanted.shape[0]):
-            previous = torch.minimum(torch.maximum(wanted[t], previous - self.rate_limit), previous + self.rate_limit)
+        previous, out = dq_ref.expand(wanted[:1].shape), []
+        for ask in wanted.split(1):
+            previous = torch.minimum(torch.maximum(ask, previous - self.rate_limit), previous + self.rate_limit)
             out.append(previous)
-        return torch.stack(out)
+        return torch.cat(out)
 
     def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Tracking errors (H, K, 2 n) after each step, and the disagreement (S, K) with the next member at S steps."""
@@ -170,9 +166,9 @@ class MPPIPlanStep(nn.Module):
                 seen.append((t, q, z, change))
             z = z + change
             out.append(z)
-        stacked = torch.stack(out).reshape(horizon, k, 2 * n)
+        stacked = torch.cat(out).reshape(horizon, k, 2 * n)
         steps = [t for t, *_ in seen]
-        other_ahead = self.dynamics.shifted_ahead(u_e[:, steps], before_e[:, steps])
+        other_ahead = self.dynamics.ahead(u_e[:, steps], before_e[:, steps], member_shift=1)
         other = self.dynamics(joined([s[1] for s in seen]), joined([s[2] for s in seen]), other_ahead.flatten(1, 2), member_shift=1)
         gap = (other - joined([s[3] for s in seen])) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.

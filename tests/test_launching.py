@@ -113,7 +113,7 @@ UP = "import sys; from taustack.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def up(*arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"ROS_DOMAIN_ID": str(101 + os.getpid() % 50), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"ROS_DOMAIN_ID": str(60 + os.getpid() % 40), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", UP, *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
@@ -247,7 +247,9 @@ def test_an_unbuilt_workspace_says_what_to_do(monkeypatch: pytest.MonkeyPatch, t
         (["models", "verify", "nowhere"], "no such file"),
     ],
 )
-def test_wrong_use_is_exit_code_two_and_one_line(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_use_is_exit_code_two_and_one_line(
+    arguments: list[str], part: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     said = capsys.readouterr().err

@@ -15,8 +15,8 @@ def goal_position(rollout: Rollout, xp: Any) -> Any:
     The logarithm keeps a slope near the goal: a linear distance stops some millimetres away, where it drowns in the
     other terms (Levine et al. 2016, arXiv 1504.00702, eq. 3 of its cost function).
     """
-    offset = rollout.ee - rollout.goal
-    cost = xp.log((offset * offset).sum(-1) + RESOLUTION_M**2)
+    offset = rollout.ee - rollout.goal[:, None, None]
+    cost = xp.log((offset * offset).sum(0) + RESOLUTION_M**2)
     step = xp.arange(cost.shape[0]) + 1.0
     counts = (step >= rollout.tau) * 1.0
     weight = counts / (counts.sum() + 1e-9)

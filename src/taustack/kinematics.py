@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+EXACT = 1e-15  # entries of a rotation this near to 0 or 1 are taken as such
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChainJoint:
@@ -39,32 +41,39 @@ class KinematicChain:
 
     def position(self, q: Any, xp: Any = np) -> Any:
         """Tip in the base frame (..., 3) [m] for joint positions q (..., n); `xp` is numpy or torch."""
-        return KinematicChain(joints=self.joints, points=self.points[:1]).positions(q, xp)[..., 0, :]
+        tip = KinematicChain(joints=self.joints, points=self.points[:1])
+        return xp.moveaxis(tip.components(xp.moveaxis(q, -1, 0), xp)[:, 0], 0, -1)
 
-    def positions(self, q: Any, xp: Any = np) -> Any:
-        """All points in the base frame (..., P, 3) [m]; they share the way down, each joining at its joint."""
+    def components(self, q: Any, xp: Any = np) -> Any:
+        """All points in the base frame (3, P, ...) [m] for joint positions q (n, ...).
 
-        def like(array: NDArray[np.float64]) -> Any:
-            return array if xp is np else xp.as_tensor(array, dtype=q.dtype)
-
+        Components come first, so that every product runs over long contiguous arrays; the points share the way down to the
+        base, each joining at its joint; entries of the fixed rotations that are 0 or 1 cost nothing.
+        """
         sin, cos = xp.sin(q), xp.cos(q)
         order = sorted(range(len(self.points)), key=lambda k: -self.points[k].joint)
-        carried: Any = None
+        carried: list[Any] = []
         for i in reversed(range(len(self.joints))):
             new = [self.points[k].position for k in order if self.points[k].joint == i]
             if new:
-                fixed = like(np.array(new)) + xp.zeros_like(q[..., :1])[..., None]
-                carried = fixed if carried is None else xp.concatenate([carried, fixed], -2)
-            if carried is not None:
-                carried = self._through(self.joints[i], carried, q[..., i : i + 1, None], sin[..., i : i + 1, None], cos[..., i : i + 1, None], like, xp)
-        return carried[..., [order.index(k) for k in range(len(order))], :]
+                fixed = [xp.stack([0.0 * q[i] + float(position[axis]) for position in new]) for axis in range(3)]
+                carried = [xp.concatenate([c, f]) for c, f in zip(carried, fixed, strict=True)] if carried else fixed
+            if carried:
+                carried = _to_parent(self.joints[i], carried, q[i], sin[i], cos[i])
+        back = [order.index(k) for k in range(len(order))]
+        joined = xp.stack(carried)
+        return joined if back == sorted(back) else joined[:, back]
 
-    @staticmethod
-    def _through(joint: ChainJoint, points: Any, q: Any, sin: Any, cos: Any, like: Any, xp: Any) -> Any:
-        """Points (..., P, 3) in a joint's frame to its parent's."""
-        x, y, z = points[..., 0:1], points[..., 1:2], points[..., 2:3]
-        if joint.kind == "revolute":
-            points = xp.concatenate([cos * x - sin * y, sin * x + cos * y, z], -1)
-        else:
-            points = xp.concatenate([x, y, z + q], -1)
-        return points @ like(joint.rotation.T) + like(joint.offset)
+
+def _to_parent(joint: ChainJoint, point: list[Any], q: Any, sin: Any, cos: Any) -> list[Any]:
+    """Components of points in a joint's frame to those in its parent's."""
+    x, y, z = point
+    turned = [cos * x - sin * y, sin * x + cos * y, z] if joint.kind == "revolute" else [x, y, z + q]
+    out = []
+    for row, shift in zip(joint.rotation, joint.offset, strict=True):
+        total: Any = 0.0
+        for weight, part in zip(row, turned, strict=True):
+            if abs(weight) > EXACT:
+                total = total + (part if abs(weight - 1.0) <= EXACT else float(weight) * part)
+        out.append(total + float(shift) if abs(shift) > EXACT else total)
+    return out

@@ -7,22 +7,41 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-@dataclass
+class Ring:
+    """The newest `size` numbers, in memory that does not grow."""
+
+    def __init__(self, size: int) -> None:
+        self._data = np.zeros(size)
+        self.count = 0
+
+    def append(self, value: float) -> None:
+        self._data[self.count % len(self._data)] = value
+        self.count += 1
+
+    def newest(self, n: int | None = None) -> NDArray[np.float64]:
+        """Up to n of the newest numbers (all that are kept if n is None), the oldest first."""
+        kept = min(self.count, len(self._data), n if n is not None else len(self._data))
+        return self._data[np.arange(self.count - kept, self.count) % len(self._data)]
+
+
 class Lateness:
-    """How late each tick began [s], and how many ticks were skipped."""
+    """How late each tick began [s] (the newest hundred thousand or so), and how many ticks were skipped."""
 
-    values: list[float] = field(default_factory=list)
-    skipped: int = 0
+    def __init__(self, size: int = 200_000) -> None:
+        self.values = Ring(size)
+        self.skipped = 0
 
     def percentiles_ms(self, newest: int | None = None) -> dict[str, float]:
-        """p50, p99, p999 and max [ms] of all ticks, or of the newest ones; zeros without any tick."""
-        data = np.asarray((self.values if newest is None else self.values[-newest:]) or [0.0]) * 1e3
+        """p50, p99, p999 and max [ms] of what is kept, or of the newest ticks; zeros without any tick."""
+        data = 1e3 * self.values.newest(newest)
+        if not len(data):
+            return {"p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
         p50, p99, p999 = np.percentile(data, [50, 99, 99.9])
         return {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(data.max())}
 
@@ -45,8 +64,7 @@ def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: 
         lateness.values.append(now - deadline)
         if not step(deadline, ticks):
             return
-        missed = max(0, int((clock() - deadline) / period_s) - 0)
-        ticks = max(1, missed)
+        ticks = max(1, int((clock() - deadline) / period_s))
         lateness.skipped += ticks - 1
         deadline += ticks * period_s
 

@@ -20,8 +20,8 @@ class Rollout:
         q, dq: joint positions and velocities (H, K, n).
         u: actions (H, K, n), reference velocity at the end of each step.
         dq_ref: reference velocity before the first step (n,).
-        ee: end-effector position (H, K, 3) [m].
-        spheres: centres of the robot's clearance spheres (H, K, P, 3) [m].
+        ee: end-effector position, components first (3, H, K) [m].
+        spheres: centres of the robot's clearance spheres (3, P, H, K) [m].
         clearance: radii and what to keep clear of.
         goal: goal (3,) [m].
         tau: whole steps left to reach it, a scalar; 0 means as soon as possible.

@@ -20,7 +20,7 @@ def rollout(**changes: Any) -> Rollout:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {
         "q": rng.normal(size=(H, K, N)), "dq": rng.normal(size=(H, K, N)), "u": rng.normal(size=(H, K, N)), "dq_ref": rng.normal(size=N),
-        "ee": rng.normal(size=(H, K, 3)), "spheres": rng.normal(size=(H, K, 2, 3)) * 0.2,
+        "ee": rng.normal(size=(3, H, K)), "spheres": rng.normal(size=(3, 2, H, K)) * 0.2,
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
         "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
@@ -39,9 +39,9 @@ def test_numpy_and_torch_give_the_same_cost_a_sample(name: str) -> None:
 
 
 def test_goal_position_prefers_the_nearer_path_and_counts_from_tau_on() -> None:
-    ee = np.zeros((H, K, 3))
-    ee[:, 0] = 0.5
-    ee[:2, 1] = 0.5  # far before tau, there afterwards
+    ee = np.zeros((3, H, K))
+    ee[:, :, 0] = 0.5
+    ee[:, :2, 1] = 0.5  # far before tau, there afterwards
     cost = COST_TERMS["goal_position"](rollout(ee=ee, goal=np.zeros(3), tau=np.array(3.0)), np)
     assert cost[0] > cost[1]
     assert cost[1] == pytest.approx(cost[2])
@@ -56,10 +56,10 @@ def test_joint_limits_cost_nothing_inside_and_one_at_the_limit() -> None:
 
 
 def test_clearance_rises_towards_the_floor_and_the_column() -> None:
-    spheres = np.full((H, K, 2, 3), 2.0)
-    spheres[:, 1, 0] = (1.0, 0.0, 0.05)  # a sphere of 0.05 m touches the floor
-    spheres[:, 2, 1] = (0.2, 0.0, 0.2)  # a sphere of 0.1 m touches the column
-    spheres[:, 3, 1] = (0.0, 0.0, 0.6)  # above the column
+    spheres = np.full((3, 2, H, K), 2.0)
+    spheres[:, 0, :, 1] = np.array([[1.0], [0.0], [0.05]])  # a sphere of 0.05 m touches the floor
+    spheres[:, 1, :, 2] = np.array([[0.2], [0.0], [0.2]])  # a sphere of 0.1 m touches the column
+    spheres[:, 1, :, 3] = np.array([[0.0], [0.0], [0.6]])  # above the column
     cost = COST_TERMS["clearance"](rollout(spheres=spheres), np)
     np.testing.assert_allclose(cost, [0.0, 1.0, 1.0, 0.0], atol=1e-6)
 
@@ -76,8 +76,8 @@ def test_velocity_and_disagreement_are_zero_for_rest_and_agreement() -> None:
 
 
 def test_terminal_prefers_to_end_at_the_goal_and_at_rest() -> None:
-    ee, dq = np.zeros((H, K, 3)), np.zeros((H, K, N))
-    ee[-1, 1] = 0.1
+    ee, dq = np.zeros((3, H, K)), np.zeros((H, K, N))
+    ee[:, -1, 1] = 0.1
     dq[-1, 2] = 1.0
     cost = COST_TERMS["terminal"](rollout(ee=ee, dq=dq, goal=np.zeros(3)), np)
     assert cost[0] < cost[1]

@@ -65,6 +65,7 @@ def test_latency_compensation_predicts_where_the_arm_will_be(bundle: Bundle, rob
     plant, planner = MujocoPlant(robot), planner_of(bundle, robot, task)
     tracker = Tracker(robot, plant.read().q)
     predicted, measured, stale = [], [], []
+    previous = plant.read().q
     for step in range(30):
         state = plant.read()
         if step > 1:

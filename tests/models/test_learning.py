@@ -157,7 +157,7 @@ def test_the_reference_part_of_the_state_follows_from_the_action(untrained: Dyna
     # Where the limiter brakes for a position limit the velocity does not run linearly within the step.
     assert np.quantile(gap, 0.9) < 2e-4
     assert gap.max() < 2e-3
-    assert torch.all(std[:, 14:28] == 0)
+    assert float(std[:, 14:28].max()) < 1e-6
 
 
 def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: RobotConfig, runs: list[Run], tmp_path: Path) -> None:

@@ -40,10 +40,10 @@ class Graph:
 
 def domain(offset: int) -> str:
     """A domain that this process has for itself."""
-    return str(10 + (os.getpid() * 4 + offset) % 90)
+    return str(10 + (os.getpid() * 4 + offset) % 45)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_graph() -> Iterator[Callable[..., Graph]]:
     """Starts launch specs; stops all of them at the end."""
     started: list[Graph] = []
@@ -62,13 +62,13 @@ def start_graph() -> Iterator[Callable[..., Graph]]:
         graph.runner.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def graph(start_graph: Callable[..., Graph]) -> Graph:
     """The whole stack on the shipped robot."""
     return start_graph(read_launch("sim", {}), 0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
     """Only the driver, so that a test may publish plans."""
     spec = read_launch("sim", {})

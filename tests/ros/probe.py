@@ -15,7 +15,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from taustack_msgs.action import ReachGoal
 from taustack_msgs.srv import PredictRollout
-
 from taustack_ros import topics
 from taustack_ros.convert import to_seconds, to_time
 
@@ -58,10 +57,18 @@ class Probe(Node):
         future = handle.get_result_async()
         assert self.until(future.done), "no result of a goal"
         answer = future.result()
-        return {"accepted": True, "status": STATUS.get(answer.status, answer.status), "reached": answer.result.reached, "error_m": answer.result.final_error, "message": answer.result.message}
+        return {
+            "accepted": True,
+            "status": STATUS.get(answer.status, answer.status),
+            "reached": answer.result.reached,
+            "error_m": answer.result.final_error,
+            "message": answer.result.message,
+        }
 
     def ready(self) -> None:
-        assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 40.0), f"graph is not up: {sorted(self.newest)}"
+        assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 40.0), (
+            f"graph is not up: {sorted(self.newest)}"
+        )
         self.wait(0.7)
 
     def safety(self) -> dict[str, Any]:
@@ -208,7 +215,8 @@ def parameters(probe: Probe) -> Any:
 
     probe.ready()
     out = {
-        "weight": put("cost.velocity", 2.0), "temperature": put("temperature", 0.2), "negative": put("temperature", -1.0), "nan": put("temperature", float("nan")),
+        "weight": put("cost.velocity", 2.0), "temperature": put("temperature", 0.2), "negative": put("temperature", -1.0),
+        "nan": put("temperature", float("nan")),
         "fixed": put("robot", "other"), "text": put("temperature", "hot"),
     }  # fmt: skip
     out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5)))

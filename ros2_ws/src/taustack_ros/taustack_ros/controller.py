@@ -19,7 +19,7 @@ from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI, Measured
 from taustack.errors import BadInput, PlanFailed, UnknownName
-from taustack.realtime import StopFlag, ask_for_real_time, freeze_garbage
+from taustack.realtime import Ring, StopFlag, ask_for_real_time, freeze_garbage
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, plan_message
 from taustack_ros.process import run_node
@@ -47,8 +47,8 @@ class Controller(Node):
         self.add_on_set_parameters_callback(self._on_parameters)
         self.planner: MPPI | None = None
         self.bundle_name = ""
-        self.plan_ms: list[float] = []
-        self.planned_at: list[float] = []
+        self.plan_ms = Ring(100_000)
+        self.planned_at = Ring(100_000)
         self._model: msg.Model | None = None
         self._newest: Measured | None = None
         self._received_at = 0.0
@@ -154,20 +154,21 @@ class Controller(Node):
             planner.set_weights(weights | {name.removeprefix("cost."): value})
 
     def _write_statistics(self, sha256: str) -> None:
-        if not self.run_dir or not self.plan_ms:
+        if not self.run_dir or not self.plan_ms.count:
             return
+        plan_ms, planned_at = self.plan_ms.newest(), self.planned_at.newest()
         folder = Path(self.run_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        p50, p99, p999 = np.percentile(self.plan_ms, [50, 99, 99.9])
-        gaps = np.diff(self.planned_at)
+        p50, p99, p999 = np.percentile(plan_ms, [50, 99, 99.9])
+        gaps = np.diff(planned_at)
         busy = gaps[gaps < 0.5]
         statistics = {
             "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
-            "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(np.max(self.plan_ms))},
-            "plans": len(self.plan_ms), "bundle": {"name": self.bundle_name, "sha256": sha256},
+            "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
+            "plans": self.plan_ms.count, "bundle": {"name": self.bundle_name, "sha256": sha256},
         }  # fmt: skip
         (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
-        np.savez_compressed(folder / "plans.npz", t=np.array(self.planned_at), plan_ms=np.array(self.plan_ms))
+        np.savez_compressed(folder / "plans.npz", t=planned_at, plan_ms=plan_ms)
 
 
 def main() -> None:

@@ -144,12 +144,12 @@ class Driver(Node):
             return
         folder, core = Path(self.run_dir), self.core
         folder.mkdir(parents=True, exist_ok=True)
-        ages = np.asarray(core.state_age_s or [0.0]) * 1e3
+        ages = 1e3 * core.state_age_s.newest() if core.state_age_s.count else np.zeros(1)
         gate = core.tracker.gate
         late = gate.deadline_misses + gate.dropped["stale"]
         statistics = {
             "tracker": {
-                "hz": self.robot.rates.tracker_hz, "ticks": len(self.lateness.values), "skipped": self.lateness.skipped,
+                "hz": self.robot.rates.tracker_hz, "ticks": self.lateness.values.count, "skipped": self.lateness.skipped,
                 "lateness_ms": self.lateness.percentiles_ms(),
             },
             "state_to_command_ms": {"p50": float(np.percentile(ages, 50)), "p99": float(np.percentile(ages, 99))},
@@ -158,8 +158,8 @@ class Driver(Node):
         }  # fmt: skip
         (folder / "driver.json").write_text(json.dumps(statistics, indent=1))
         if core.trace:
-            t, q, dq, dq_ref, ee, mode = (np.array(column) for column in zip(*core.trace, strict=True))
-            np.savez_compressed(folder / "lateness.npz", lateness_s=np.array(self.lateness.values))
+            t, q, dq, dq_ref, ee, mode = (np.array(column) for column in zip(*list(core.trace), strict=True))
+            np.savez_compressed(folder / "lateness.npz", lateness_s=self.lateness.values.newest())
             np.savez_compressed(folder / "trace.npz", t=t, q=q, dq=dq, dq_ref=dq_ref, ee=ee, mode=mode)
 
 

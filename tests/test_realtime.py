@@ -1,0 +1,68 @@
+"""The periodic loop on a clock of the test's own: skipped ticks, lateness, bounded memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from taustack import realtime
+from taustack.realtime import Lateness, Ring, run_periodic, steal_share
+
+
+class Clock:
+    """Time that passes only when slept or worked."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float]) -> tuple[list[tuple[float, int]], Lateness]:
+    clock, lateness, calls = Clock(), Lateness(), []
+    monkeypatch.setattr(realtime.time, "sleep", clock.sleep)
+
+    def step(deadline: float, ticks: int) -> bool:
+        calls.append((round(deadline - 100.0, 6), ticks))
+        clock.now += work_s[len(calls) - 1]
+        return len(calls) < len(work_s)
+
+    run_periodic(0.01, step, lateness, clock)
+    return calls, lateness
+
+
+def test_ticks_come_at_absolute_deadlines_whatever_the_work_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, lateness = drive(monkeypatch, [0.001, 0.009, 0.002, 0.0])
+    assert calls == [(0.01, 1), (0.02, 1), (0.03, 1), (0.04, 1)]
+    assert lateness.skipped == 0
+    assert lateness.percentiles_ms()["max"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_missed_tick_is_skipped_and_never_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, lateness = drive(monkeypatch, [0.0355, 0.0, 0.0])
+    assert calls == [(0.01, 1), (0.04, 3), (0.05, 1)]
+    assert lateness.skipped == 2
+    assert lateness.percentiles_ms()["max"] == pytest.approx(5.5, abs=1e-6)
+
+
+def test_a_ring_keeps_the_newest_in_order() -> None:
+    ring = Ring(4)
+    assert len(ring.newest()) == 0
+    for value in range(10):
+        ring.append(value)
+    np.testing.assert_array_equal(ring.newest(), [6, 7, 8, 9])
+    np.testing.assert_array_equal(ring.newest(2), [8, 9])
+    assert ring.count == 10
+
+
+def test_percentiles_without_ticks_are_zero() -> None:
+    assert set(Lateness().percentiles_ms().values()) == {0.0}
+
+
+def test_stolen_time_is_a_share() -> None:
+    first = steal_share()
+    assert 0.0 <= steal_share(first[:2])[2] <= 1.0
