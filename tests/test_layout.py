@@ -87,3 +87,9 @@ def test_the_robot_extra_alone_runs_a_plan(wheel: Path, tmp_path: Path, project:
     listed = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
     assert "torch" not in listed
     assert "mujoco" not in listed
+
+
+def test_the_reference_is_what_the_code_says(project: Path) -> None:
+    import runpy
+
+    assert (project / "docs/reference/parameters.md").read_text() == runpy.run_path(str(project / "tools/make_reference.py"))["reference"]()

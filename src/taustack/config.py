@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +22,16 @@ PACKAGE_ROBOTS = Path(__file__).resolve().parent / "robots"
 class JointConfig(StrictModel):
     """One joint: limits as its maker states them, gains of the impedance law, home."""
 
-    name: str
-    kind: Literal["revolute", "prismatic"] = "revolute"
-    position: tuple[float, float]
-    velocity: Positive
-    acceleration: Positive
-    jerk: Positive
-    torque: Positive
-    stiffness: Positive
-    damping: Positive
-    home: float
+    name: str = Field(description="name of the joint in the model")
+    kind: Literal["revolute", "prismatic"] = Field(default="revolute", description="as in the model")
+    position: tuple[float, float] = Field(description="lower and upper limit [rad or m]")
+    velocity: Positive = Field(description="limit [rad/s or m/s]")
+    acceleration: Positive = Field(description="limit [rad/s^2 or m/s^2]")
+    jerk: Positive = Field(description="limit [rad/s^3 or m/s^3]")
+    torque: Positive = Field(description="limit; the law saturates here [N m or N]")
+    stiffness: Positive = Field(description="of the impedance law [N m/rad or N/m]")
+    damping: Positive = Field(description="of the impedance law [N m s/rad or N s/m]")
+    home: float = Field(description="position to start from [rad or m]")
 
     @model_validator(mode="after")
     def _limits_fit(self) -> JointConfig:
@@ -46,11 +46,11 @@ class JointConfig(StrictModel):
 class Rates(StrictModel):
     """Rates of the stack [Hz] and the model's step [s]."""
 
-    plant_hz: Positive = 1000.0
-    tracker_hz: Positive = 500.0
-    plan_hz: Positive = 62.5
-    state_hz: Positive = 125.0
-    control_dt: Positive = 0.02
+    plant_hz: Positive = Field(default=1000.0, description="impedance law and simulation [Hz]")
+    tracker_hz: Positive = Field(default=500.0, description="reference and its limits [Hz]; divides plant_hz")
+    plan_hz: Positive = Field(default=62.5, description="plans [Hz]")
+    state_hz: Positive = Field(default=125.0, description="robot_state [Hz]; a multiple of plan_hz keeps states fresh")
+    control_dt: Positive = Field(default=0.02, description="step of the model and of a plan's actions [s]")
 
     @model_validator(mode="after")
     def _whole_ratios(self) -> Rates:
@@ -63,10 +63,10 @@ class Rates(StrictModel):
 class Workspace(StrictModel):
     """Where goals may lie: a box and a sphere in the base frame [m]."""
 
-    low: Vector3
-    high: Vector3
-    centre: Vector3 = (0.0, 0.0, 0.0)
-    radius: Positive
+    low: Vector3 = Field(description="lower corner of the box [m]")
+    high: Vector3 = Field(description="upper corner of the box [m]")
+    centre: Vector3 = Field(default=(0.0, 0.0, 0.0), description="centre of the sphere [m]")
+    radius: Positive = Field(description="radius of the sphere [m]")
 
     def fault(self, point: NDArray[np.float64]) -> str | None:
         """Say what is wrong with a goal at `point` (3,) [m], or None."""
@@ -82,33 +82,33 @@ class Workspace(StrictModel):
 class Sphere(StrictModel):
     """A part of the robot that keeps clear: a site of the model and a radius around it [m]."""
 
-    site: str
-    radius: Positive
+    site: str = Field(description="site of the model")
+    radius: Positive = Field(description="[m]")
 
 
 class Clearance(StrictModel):
     """What the planner keeps clear of: the floor, and a column around the base axis [m]."""
 
-    floor: float = -10.0
-    column_radius: Annotated[float, Field(ge=0)] = 0.0
-    column_height: float = 0.0
-    spheres: tuple[Sphere, ...] = ()
+    floor: float = Field(default=-10.0, description="height of the floor [m]")
+    column_radius: Annotated[float, Field(ge=0, description="radius of the column around the base axis [m]")] = 0.0
+    column_height: float = Field(default=0.0, description="its height [m]")
+    spheres: tuple[Sphere, ...] = Field(default=(), description="parts of the robot that keep clear")
 
 
 class RobotConfig(StrictModel):
-    """A robot: see docs/reference/robot-yaml.md for the table of its keys."""
+    """A robot, as data."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
-    model: str
-    base_frame: str
-    end_effector_site: str
-    action_space: Literal["velocity"] = "velocity"
-    limit_fraction: Annotated[float, Field(gt=0, le=1)] = 0.9
-    rates: Rates = Rates()
-    workspace: Workspace
-    clearance: Clearance = Clearance()
-    joints: Annotated[tuple[JointConfig, ...], Field(min_length=1)]
+    model: str = Field(description="MJCF file in the robot's folder, or `menagerie:NAME` under MENAGERIE_ROOT")
+    base_frame: str = Field(description="frame of goals and positions")
+    end_effector_site: str = Field(description="site of the model that is brought to the goal")
+    action_space: Literal["velocity"] = Field(default="velocity", description="what an action is")
+    limit_fraction: Annotated[float, Field(gt=0, le=1, description="share of the velocity and acceleration limits that planner and tracker use")] = 0.9
+    rates: Rates = Field(default=Rates(), description="see Rates")
+    workspace: Workspace = Field(description="see Workspace")
+    clearance: Clearance = Field(default=Clearance(), description="see Clearance")
+    joints: Annotated[tuple[JointConfig, ...], Field(min_length=1, description="in the order from base to tip")]
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")
@@ -163,9 +163,9 @@ class RobotConfig(StrictModel):
 class SuccessConfig(StrictModel):
     """When a goal counts as reached."""
 
-    tolerance: Positive = 0.02
-    hold_s: Positive = 0.5
-    timeout_s: Positive = 3.0
+    tolerance: Positive = Field(default=0.02, description="distance that counts as reached [m]")
+    hold_s: Positive = Field(default=0.5, description="time to stay within it [s]")
+    timeout_s: Positive = Field(default=3.0, description="time to come within it [s]")
 
 
 class MPPIConfig(StrictModel):
@@ -184,10 +184,10 @@ class MPPIConfig(StrictModel):
 class TaskConfig(StrictModel):
     """A task: goal space, success, planner and weights of the cost terms."""
 
-    goal_space: Literal["end_effector_position"] = "end_effector_position"
-    success: SuccessConfig = SuccessConfig()
-    mppi: MPPIConfig = MPPIConfig()
-    cost: dict[str, Annotated[float, Field(ge=0)]]
+    goal_space: Literal["end_effector_position"] = Field(default="end_effector_position", description="what a goal is")
+    success: SuccessConfig = Field(default=SuccessConfig(), description="see SuccessConfig")
+    mppi: MPPIConfig = Field(default=MPPIConfig(), description="see MPPIConfig")
+    cost: dict[str, Annotated[float, Field(ge=0)]] = Field(description="weight of each cost term; terms that are not named weigh nothing")
     name: str = Field(default="", exclude=True)
 
 
@@ -223,13 +223,3 @@ def load_task(robot: RobotConfig, name: str) -> TaskConfig:
     if name not in tasks:
         raise UnknownName(f"task of robot {robot.name}", name, tasks)
     return load(TaskConfig, tasks[name]).model_copy(update={"name": name})
-
-
-def parameter_table(model: type[StrictModel]) -> list[tuple[str, str, str, str]]:
-    """Rows (name, type, default, effect) of a config model, for the generated reference."""
-    rows: list[tuple[str, str, str, str]] = []
-    for name, info in model.model_fields.items():
-        kind: Any = info.annotation
-        default = "required" if info.is_required() else repr(info.default)
-        rows.append((name, getattr(kind, "__name__", str(kind)), default, info.description or ""))
-    return rows
