@@ -22,7 +22,7 @@ class LeastSquaresVelocity:
     time: the task-space speed is bounded by what the slowest joint can shed.
     """
 
-    def __init__(self, robot: RobotConfig, time_constant_s: float = 0.1, damping: float = 1e-2) -> None:
+    def __init__(self, robot: RobotConfig, time_constant_s: float = 0.2, damping: float = 1e-2) -> None:
         self.robot, self.dt = robot, robot.rates.control_dt
         self.time_constant_s, self.damping = time_constant_s, damping
         self.model = compile_model(robot)
