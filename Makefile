@@ -12,7 +12,7 @@ setup:  ## make .venv, install, build the ROS interfaces (nothing to do: a secon
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh
 
 run: setup  ## the main job: bring the stack up, visit five goals, write runs/latest
-	@$(BIN)/taustack run
+	@$(BIN)/taustack run panda $(ARGS)
 
 test: setup  ## all tests, with the real ROS graph
 	@$(BIN)/python -m pytest --cov=controllers --cov-report=term-missing:skip-covered --cov-fail-under=90 $(ARGS)

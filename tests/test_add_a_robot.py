@@ -23,7 +23,6 @@ def test_a_newcomers_robot_learns_and_reaches(project: Path, tmp_path: Path, mon
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TAUSTACK_ROBOTS", str(tmp_path))
     assert main(["train", "bundle", "two_link", "--minutes", "2", "--epochs", "40", "--out", "two_link/bundle", "--json", "train.json"]) == 0
     assert main(["models", "verify", "two_link/bundle"]) == 0
     assert "ok: two_link/bundle" in capsys.readouterr().out

@@ -95,6 +95,13 @@ def test_unknown_names_come_with_the_choices() -> None:
         load_scenario("windy", 7)
 
 
+def test_a_robot_is_found_by_name_in_the_folders_of_the_variable(robot_copy: Callable[[Edit], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = robot_copy(lambda d: d.update(name="panda_two"))
+    folder.rename(folder.parent / "panda_two")
+    monkeypatch.setenv("TAUSTACK_ROBOTS", str(folder.parent))
+    assert load_robot("panda_two").folder == folder.parent / "panda_two"
+
+
 def test_a_scenario_of_the_wrong_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text("initial_q: [0.0, 1.0]\n")

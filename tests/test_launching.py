@@ -150,7 +150,7 @@ def test_no_orphan_is_left_however_the_runner_ends(how: signal.Signals) -> None:
 
 @pytest.mark.ros
 def test_interrupting_the_main_job_brings_the_arm_to_rest_first(tmp_path: Path) -> None:
-    process = up("run", "--runs", str(tmp_path), "--goals", "30", "--no-video")
+    process = up("run", "panda", "--runs", str(tmp_path), "--goals", "30", "--no-video")
     wait_for(process, "   2  ")  # the arm is on its way to the third goal
     children = children_of(process.pid)
     process.send_signal(signal.SIGINT)
@@ -161,6 +161,25 @@ def test_interrupting_the_main_job_brings_the_arm_to_rest_first(tmp_path: Path) 
     assert not any(alive(pid) for pid in children)
     driver = json.loads((tmp_path / "latest" / "driver.json").read_text())
     assert driver["at_rest"]
+
+
+@pytest.mark.ros
+def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
+    process = up("run", "panda", "--runs", str(tmp_path), "--goals", "2", "--seed", "3")
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    folder = tmp_path / "latest"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["goals_total"] == summary["goals_reached"] == 2
+    assert max(summary["final_error_m"]) <= 0.02
+    assert set(summary["plan_ms"]) == {"p50", "p99", "p999", "max"}
+    assert set(summary["state_to_command_ms"]) == {"p50", "p99"}
+    assert {"p50", "p99", "p999"} <= set(summary["tracker"]["lateness_ms"])
+    assert {"plan_hz", "deadline_miss_ratio", "bundle"} <= set(summary)
+    assert (folder / "error.png").stat().st_size > 1000
+    assert (folder / "plan_time.png").stat().st_size > 1000
+    assert "no video:" in said or (folder / "video.mp4").stat().st_size > 1000
+    assert not (folder / "summary.json.part").exists()
 
 
 @pytest.mark.ros

@@ -21,8 +21,10 @@ wanted=$(cat pyproject.toml constraints.txt tools/setup.sh | cksum; "$PYTHON" --
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "setting up $VENV (once, some minutes) ..."
   [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[sim,train,video,bench,ros-build,dev]' \
-    || fail "the packages could not be installed: pip's lines above name the one that failed; check the network and run make again"
+  log="$VENV/setup.log"
+  if ! "$VENV/bin/python" -m pip install --disable-pip-version-check -c constraints.txt -e '.[sim,train,video,bench,ros-build,dev]' > "$log" 2>&1; then
+    fail "the packages could not be installed ($(grep -m 1 '^ERROR' "$log" || tail -n 1 "$log")): check the network and run make again; the whole log is $log"
+  fi
   echo "$wanted" > "$stamp"
 fi
 "$VENV/bin/python" tools/build_ros_ws.py || fail "the ROS interfaces could not be built"

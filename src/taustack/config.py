@@ -202,18 +202,16 @@ def robot_folders() -> dict[str, Path]:
 
 
 def load_robot(name_or_folder: str | Path) -> RobotConfig:
-    """Load a robot by name, or from its folder if a path is given.
+    """Load a robot by name, or from its folder.
 
     Raises:
         UnknownName: no such robot; names the choices.
         BadInput: its robot.yaml is at fault; names file, key, what came and what was expected.
     """
-    folder = Path(name_or_folder)
-    if not (folder / "robot.yaml").is_file() or folder.parent == Path("."):
-        folders = robot_folders()
-        if str(name_or_folder) not in folders:
-            raise UnknownName("robot", str(name_or_folder), folders)
-        folder = folders[str(name_or_folder)]
+    folders = robot_folders()
+    folder = folders.get(str(name_or_folder), Path(name_or_folder))
+    if not str(name_or_folder) or not (folder / "robot.yaml").is_file():
+        raise UnknownName("robot", str(name_or_folder), folders)
     return load(RobotConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
 
 

@@ -98,14 +98,16 @@ def steal_share(since: tuple[float, float] | None = None) -> tuple[float, float,
 
 
 class StopFlag:
-    """Set by SIGINT and SIGTERM; remembers why."""
+    """Set by SIGINT, SIGTERM, or a failure; remembers why."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.reason = ""
+        self.failed = False
 
-    def set(self, reason: str) -> None:
+    def set(self, reason: str, *, failed: bool = False) -> None:
         self.reason = self.reason or reason
+        self.failed = self.failed or failed
         self._event.set()
 
     def is_set(self) -> bool:

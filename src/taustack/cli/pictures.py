@@ -60,7 +60,7 @@ def render_video(folder: Path, robot_name: str, goals: list[list[float]], result
     trace = np.load(folder / "trace.npz", allow_pickle=False)
     goal_at = _goal_at(trace["t"], goals, results)
     camera = mujoco.MjvCamera()
-    camera.lookat[:], camera.distance, camera.azimuth, camera.elevation = (0.3, 0.0, 0.4), 2.2, 140.0, -18.0
+    camera.lookat[:], camera.distance, camera.azimuth, camera.elevation = (0.25, 0.0, 0.42), 1.75, 140.0, -16.0
     every = max(1, round(1 / (FRAME_HZ * float(np.median(np.diff(trace["t"]))))))
     qpos, _, _ = joint_addresses(model, robot)
     path = folder / "video.mp4"
@@ -71,8 +71,8 @@ def render_video(folder: Path, robot_name: str, goals: list[list[float]], result
         mujoco.mj_forward(model, data)
         renderer.update_scene(data, camera)
         sphere = renderer.scene.geoms[renderer.scene.ngeom]
-        colour = np.array([0.2, 0.7, 0.3, 0.8], dtype=np.float32)
-        mujoco.mjv_initGeom(sphere, mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 0.02), goal_at[i], np.eye(3).ravel(), colour)
+        colour = np.array([0.95, 0.35, 0.1, 0.9], dtype=np.float32)
+        mujoco.mjv_initGeom(sphere, mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 0.025), goal_at[i], np.eye(3).ravel(), colour)
         renderer.scene.ngeom += 1
         writer.send(np.ascontiguousarray(renderer.render()))
     writer.close()

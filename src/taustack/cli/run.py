@@ -21,7 +21,7 @@ STEAL_LIMIT = 0.005  # share of stolen CPU time above which timing figures say n
 
 def add(commands: Any) -> None:
     command = commands.add_parser("run", help="bring the stack up on a simulated robot, visit goals, write a report")
-    command.add_argument("robot", nargs="?", default="panda", help="robot, by name or folder (default: %(default)s)")
+    command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("--task", default="reach", help="task of the robot (default: %(default)s)")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
     command.add_argument("--bundle", default="", help="folder of the bundle (default: the robot's own)")

@@ -34,7 +34,7 @@ class Controller(Node):
 
     def __init__(self) -> None:
         super().__init__("controller")
-        self.robot = load_robot(parameters.text(self, "robot", "panda", "robot, by name or folder"))
+        self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         planner = parameters.text(self, "planner", "mppi", "planner")
         if planner not in PLANNERS:

@@ -32,7 +32,7 @@ class Driver(Node):
 
     def __init__(self) -> None:
         super().__init__("driver")
-        self.robot = load_robot(parameters.text(self, "robot", "panda", "robot, by name or folder"))
+        self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         scenario = load_scenario(parameters.text(self, "scenario", "nominal", "scenario of the simulation"), self.robot.n)
         self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics and trace, written at the end; empty: none")
         self._require_no_other_driver()
@@ -70,6 +70,7 @@ class Driver(Node):
         self.get_logger().info(f"{self.robot.name} in simulation, tracker at {self.robot.rates.tracker_hz:g} Hz")
         loop.start()
         loop.join()
+        self.plant.safe_action()
         self.get_logger().info(f"at rest: {self.core.at_rest} ({stop.reason})")
         self._write_statistics(steal_share(before[:2])[2])
 
@@ -86,8 +87,11 @@ class Driver(Node):
             self.core.tick(deadline + self._anchor, ticks)
             return stopped_at is None or (not self.core.at_rest and deadline - stopped_at < STOP_LIMIT_S)
 
-        run_periodic(1 / self.robot.rates.tracker_hz, step, self.lateness)
-        self.plant.safe_action()
+        try:
+            run_periodic(1 / self.robot.rates.tracker_hz, step, self.lateness)
+        except Exception as error:  # whatever it was: safe action, and an exit code that says so
+            self.get_logger().fatal(f"the tracker failed: {type(error).__name__}: {error}")
+            stop.set("the tracker failed", failed=True)
 
     def _on_plan(self, message: msg.Plan) -> None:
         if self._joints is None:

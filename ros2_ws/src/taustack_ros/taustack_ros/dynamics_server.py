@@ -26,7 +26,7 @@ class DynamicsServer(Node):
 
     def __init__(self) -> None:
         super().__init__("dynamics_server")
-        self.robot = load_robot(parameters.text(self, "robot", "panda", "robot, by name or folder"))
+        self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         folder = parameters.text(self, "bundle", "", "folder of the bundle; empty: the robot's own")
         self.bundle = load_bundle(Path(folder) if folder else self.robot.folder / "bundle", self.robot)
         self._session = self.bundle.session(DYNAMICS)

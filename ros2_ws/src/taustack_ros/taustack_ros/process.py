@@ -55,7 +55,7 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
         node.run(stop)  # type: ignore[attr-defined]
         executor.shutdown(timeout_sec=1.0)
         spinner.join(timeout=1.0)
-        return 0
+        return 1 if stop.failed else 0
     except TaustackError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -72,7 +72,7 @@ def _spin(executor: Executor, stop: StopFlag) -> None:
         stop.set("shutdown")
     except Exception as error:  # a callback's error must stop the robot, not die in a thread
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        stop.set("a callback failed")
+        stop.set("a callback failed", failed=True)
 
 
 def _stop(stop: StopFlag, number: int) -> None:

@@ -59,7 +59,7 @@ class SubgoalPlanner(Node):
 
     def __init__(self) -> None:
         super().__init__("subgoal_planner")
-        self.robot = load_robot(parameters.text(self, "robot", "panda", "robot, by name or folder"))
+        self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         kind = parameters.text(self, "kind", "direct", "kind of planner")
         if kind not in KINDS:
