@@ -45,9 +45,12 @@ class MPPI:
         robot, task: limits, weights and parameters.
         rng: source of the noise.
         executor: runs the shards beside the first one; without it they run one after the other, with the same result.
+        first_seq: sequence number of the first plan; a planner that takes over from another must begin above its last.
     """
 
-    def __init__(self, bundle: Bundle, robot: RobotConfig, task: TaskConfig, rng: np.random.Generator, executor: Executor | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, robot: RobotConfig, task: TaskConfig, rng: np.random.Generator, executor: Executor | None = None, first_seq: int = 1
+    ) -> None:
         spec = bundle.manifest.plan
         self.bundle, self.robot, self.config = bundle, robot, task.mppi
         self.dt, self.horizon = robot.rates.control_dt, spec.horizon
@@ -58,7 +61,7 @@ class MPPI:
         self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
         self._dynamics = bundle.session(DYNAMICS)
         self._bank = noise_bank(bundle, robot, self.config, rng)
-        self._seq = 0
+        self._seq = first_seq - 1
         self._rate = robot.limit_fraction * robot.limits("acceleration") * self.dt
         self.reset()
 

@@ -31,14 +31,13 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     ticks = round(robot.rates.control_dt / tick_dt)
     x, u, ee = [plant.read().x()], [], [plant.read().ee]
     wanted, left = np.zeros(robot.n), 0
-    zero = np.zeros(robot.n)
     for _ in range(round(seconds / robot.rates.control_dt)):
         if left == 0:
             wanted, left = _draw(robot, plant, limiter, rng), int(rng.integers(5, 26))
         slope = ramp_slope(robot, wanted, limiter.dq_ref)
         start = limiter.dq_ref.copy()
         for tick in range(ticks):
-            limiter.step(start + slope * (tick + 0.5) * tick_dt, slope if np.any(slope) else zero)
+            limiter.step(start + slope * (tick + 0.5) * tick_dt, slope)
             plant.write(limiter.q_ref, limiter.dq_ref)
             plant.advance(tick_dt)
         state = plant.read()

@@ -136,6 +136,11 @@ def test_weights_change_live_and_unknown_terms_are_refused(bundle: Bundle, robot
         planner.set_weights({"goal_positoin": 1.0})
 
 
+def test_a_planner_that_takes_over_counts_on_from_its_first_number(bundle: Bundle, robot: RobotConfig, task: TaskConfig, at_home: AtHome) -> None:
+    planner = MPPI(bundle, robot, task, np.random.default_rng(0), first_seq=500)
+    assert [planner.plan(Measured(state=at_home(0.02 * i)), GOAL).seq for i in range(2)] == [500, 501]
+
+
 def test_noise_is_smooth_of_unit_variance_and_keeps_the_old_plan_in() -> None:
     bank = NoiseBank(horizon=25, knots=4, std=np.ones(2), floor=1.0, samples=100, members=5, rng=np.random.default_rng(0))
     draws = np.concatenate([bank.draw() for _ in range(200)], 1)

@@ -74,7 +74,7 @@ class Controller(Node):
         self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
         ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
-            self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor)
+            self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor, first_seq=time.time_ns() // 1000)
             self._warm_up()
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
