@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taustack.config import RobotConfig
+from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
 
 from .conftest import Graph
@@ -19,7 +19,7 @@ def test_a_goal_is_reached(graph: Graph) -> None:
     assert answer["error_m"] < 0.02
 
 
-def test_messages_carry_what_the_contract_says(graph: Graph, robot: RobotConfig, bundle: Bundle) -> None:
+def test_messages_carry_what_the_contract_says(graph: Graph, robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> None:
     seen = graph.ask("look")
     assert seen["names"] == list(robot.joint_names)
     assert seen["joint_states"] == list(robot.joint_names)
@@ -27,7 +27,7 @@ def test_messages_carry_what_the_contract_says(graph: Graph, robot: RobotConfig,
     assert seen["plan"]["bundle"] == bundle.sha256
     assert seen["plan"]["actions"] == 25 * 7
     assert seen["plan"]["states"] == 26 * 28
-    assert seen["plan"]["lead_s"] == pytest.approx(0.02, abs=1e-6)
+    assert seen["plan"]["lead_s"] == pytest.approx(task.mppi.latency_steps * robot.rates.control_dt, abs=1e-6)
     assert seen["plan"]["cost_name"] == list(bundle.manifest.plan.cost_terms)
     assert seen["safety"]["publishers"] == 1
 
