@@ -6,7 +6,7 @@ from typing import Any
 
 from taustack.rollout import Rollout
 
-MARGIN = 0.05  # share of the joint's range, at either end, in which the cost rises
+MARGIN = 0.25  # share of the range, at either end, in which the cost rises: wide, or the joints drift to their limits over many goals
 
 
 def joint_limits(rollout: Rollout, xp: Any) -> Any:
