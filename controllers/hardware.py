@@ -11,7 +11,7 @@ from taustack.layout import RobotState
 
 
 class Hardware(Protocol):
-    """A velocity-controlled robot with an impedance law below it."""
+    """A velocity-controlled robot with an impedance law below it, which stops by itself when nobody commands it."""
 
     def read(self) -> RobotState:
         """Newest measurement, with its time in driver time [s]."""
@@ -21,10 +21,16 @@ class Hardware(Protocol):
         """Reference position (n,) and velocity (n,) for the impedance law, valid until the next write."""
         ...
 
-    def advance(self, seconds: float) -> None:
-        """Simulated robots move on by this time; a real one does so by itself."""
+    def damp(self) -> None:
+        """No reference: damp the joints and compensate gravity, until the next write."""
         ...
 
-    def safe_action(self) -> None:
-        """What the robot does without a driver: hold the last reference position at zero velocity."""
+    @property
+    def estop_pressed(self) -> bool:
+        """The robot's own e-stop button."""
+        ...
+
+    @property
+    def self_stopped(self) -> bool:
+        """The robot stopped by itself for want of commands; it takes them again from rest at its own reference."""
         ...

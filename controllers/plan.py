@@ -49,11 +49,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRules:
-    """What the tracker asks of a plan before it follows it."""
+    """What the tracker asks of a plan before it follows it. max_jump (nu,): its first action from the velocity it takes over at."""
 
     nu: int
     max_age_s: float = 0.1
     max_horizon: int = 400
+    max_jump: FloatArray
 
 
 class PlanGate:
@@ -71,9 +72,9 @@ class PlanGate:
         """Forget the order of plans: the robot was reset."""
         self._epoch, self._last_seq = epoch, -1
 
-    def admit(self, plan: Plan, now: float) -> bool:
-        """True if the plan may be followed; counts it either way."""
-        reason = self.fault(plan, now)
+    def admit(self, plan: Plan, now: float, expected: FloatArray) -> bool:
+        """True if the plan may be followed; counts it either way. `expected` (nu,): velocity of the reference when it takes effect."""
+        reason = self.fault(plan, now, expected)
         if reason is not None:
             self.dropped[reason] += 1
             return False
@@ -82,12 +83,12 @@ class PlanGate:
         self.deadline_misses += now > plan.effective_t
         return True
 
-    def fault(self, plan: Plan, now: float) -> str | None:
-        """Why the plan is dropped: wrong_size, not_finite, wrong_epoch, out_of_order, stale, from_the_future; or None."""
+    def fault(self, plan: Plan, now: float, expected: FloatArray) -> str | None:
+        """Why the plan is dropped: wrong_size, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
         h = len(plan.actions)
         if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
             return "wrong_size"
-        if not (np.all(np.isfinite(plan.actions)) and np.isfinite(plan.effective_t) and np.isfinite(plan.dt) and plan.dt > 0):
+        if not (np.isfinite(plan.actions).all() and np.isfinite([plan.state_t, plan.effective_t, plan.dt]).all() and plan.dt > 0):
             return "not_finite"
         if plan.epoch != self._epoch:
             return "wrong_epoch"
@@ -97,4 +98,6 @@ class PlanGate:
             return "stale"
         if plan.state_t > now + 1e-3 or plan.effective_t - plan.state_t > self.rules.max_age_s:
             return "from_the_future"
+        if (np.abs(plan.actions[0] - expected) > self.rules.max_jump).any():
+            return "jump"
         return None

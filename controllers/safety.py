@@ -1,94 +1,139 @@
-"""Limits on the reference: the last thing between a plan and the robot. Depends on nothing learned.
+"""The safety filter: the last thing between a plan and the robot. A pure function of its arguments; depends on nothing learned.
 
-The limiter keeps its own reference (q_ref, dq_ref, ddq_ref) and moves it towards the wanted velocity so that velocity,
-acceleration and jerk stay within the maker's limits and a stop before the position limits remains possible. The
-acceleration bound shrinks linearly near a velocity bound, as in libfranka's rate limiting
-(`franka::limitRate`, rate_limiting.h), here with half its gain so that the bound may itself move with the braking curve.
+It keeps one invariant: from the reference that it returns, the fastest stop stays within the limits of position, velocity,
+acceleration and jerk, within the box of the cell and clear of the robot itself. A step that would break it is replaced by
+the first tick of the stop from where the reference is, which the tick before found free.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.keep_out import KeepOut
+from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits, StopPath
 
 FloatArray = NDArray[np.float64]
-POSITION_MARGIN = 0.03  # [rad or m] kept to the position limits, for what the impedance law overshoots
-BRAKING_FRACTION = 0.5  # of the acceleration limit that the braking curve to a position limit counts on
+Acted = dict[str, float]
+BRAKING_FRACTION = 0.5  # of the acceleration limit that the braking curve before a position limit counts on
+TINY = 1e-9
+SHORT = 1e-3  # [rad/s or m/s] of velocity that acceleration or jerk kept back, to be told
+RULES = ("finite", "velocity", "position", "torque", "acceleration", "jerk", "stopping_distance", "box", "self_collision")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferenceLimits:
-    """Limits of the reference (n,), SI units."""
-
-    q_min: FloatArray
-    q_max: FloatArray
-    velocity: FloatArray
-    acceleration: FloatArray
-    jerk: FloatArray
-
-    @classmethod
-    def of(cls, robot: RobotConfig) -> ReferenceLimits:
-        """Velocity with the robot's margin (the joint overshoots its reference), acceleration and jerk as the maker states them."""
-        return cls(
-            q_min=robot.q_min,
-            q_max=robot.q_max,
-            velocity=robot.limit_fraction * robot.limits("velocity"),
-            acceleration=robot.limits("acceleration"),
-            jerk=robot.limits("jerk"),
-        )
-
-
-class ReferenceLimiter:
-    """Integrates the reference at a fixed tick under its limits.
+class SafetyFilter:
+    """`step` is pure: the same arguments give the same reference.
 
     Args:
-        limits: limits of the reference.
-        q: reference position to start from (n,), at rest.
+        robot: limits, gains and margins.
         dt: tick [s].
+        keep_out: the robot's parts and its cell; None leaves both rules out (a robot without geometry).
     """
 
-    def __init__(self, limits: ReferenceLimits, q: FloatArray, dt: float) -> None:
-        self.limits = limits
-        self.dt = dt
-        self.q_ref = np.array(q, dtype=float)
-        self.dq_ref = np.zeros_like(self.q_ref)
-        self.ddq_ref = np.zeros_like(self.q_ref)
-        self.limited_ticks = 0
-        # A bound that moves at up to 2 a_max must not ask for more than the jerk limit: gain 2 a_max <= jerk.
-        self._gain = np.minimum(limits.jerk / (2 * limits.acceleration), 0.5 / dt)
-        self._braking = BRAKING_FRACTION * limits.acceleration
+    def __init__(self, robot: RobotConfig, dt: float, keep_out: KeepOut | None = None) -> None:
+        self.dt, self.keep_out, self.margin = dt, keep_out, robot.safety.margin
+        self.limits = ReferenceLimits.of(robot)
+        self._motion = JerkLimited(self.limits, dt)
+        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
+        self._damping = np.array([joint.damping for joint in robot.joints])
+        self._torque = robot.limits("torque")
+        self._braking = BRAKING_FRACTION * self.limits.acceleration
+        self._reaction = self._braking / self._motion.gain
+        self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
-    def step(self, dq_wanted: FloatArray, ddq_wanted: FloatArray) -> None:
-        """Advance one tick towards a wanted velocity (n,) with slope (n,). Values that are not finite mean: stop."""
-        if not (np.all(np.isfinite(dq_wanted)) and np.all(np.isfinite(ddq_wanted))):
-            dq_wanted, ddq_wanted = np.zeros_like(self.dq_ref), np.zeros_like(self.dq_ref)
+    def step(
+        self, start: Reference, dq: FloatArray, ddq: FloatArray, q_measured: FloatArray | None = None, dq_measured: FloatArray | None = None
+    ) -> tuple[Reference, Acted]:
+        """One tick from `start` towards velocity dq (n,) with slope ddq (n,) at its end.
+
+        Args:
+            q_measured, dq_measured: what the joints do (n,), for the torque rule; None leaves it out.
+
+        Returns:
+            The next reference, and the rules that acted with by how much: rad, rad/s, N m, m as the rule's quantity is.
+        """
+        acted: Acted = {}
+        if not (np.isfinite(dq).all() and np.isfinite(ddq).all()):
+            acted["finite"] = 1.0
+            dq, ddq = np.zeros_like(start.dq), np.zeros_like(start.dq)
+        low, high = self._velocity_bounds(start)
+        over = np.maximum(dq - high, low - dq)
+        if (over > TINY).any():
+            acted["velocity" if (np.abs(dq) > self.limits.velocity).any() else "position"] = float(over.max())
+        if q_measured is not None and dq_measured is not None:
+            dq, ddq = self._unloaded(start, dq, ddq, q_measured, dq_measured, acted)
+        step = self._motion.towards(start, dq, ddq, low, high)
+        short = np.abs(step.dq - np.minimum(np.maximum(dq, low), high))
+        if (short > SHORT).any():
+            rule = "acceleration" if (np.abs(dq - start.dq) > self.limits.acceleration * self.dt).any() else "jerk"
+            acted[rule] = float(short.max())
+        return self._stoppable(start, step, acted)
+
+    def stop(self, start: Reference) -> Reference:
+        """One tick of the fastest stop: by the invariant always within the limits."""
+        return self._motion.stop(start).at(self.dt)
+
+    def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
+        """Velocities (n,) within the limit and under the braking curve before the position limits: v / gain + v^2 / 2a = distance."""
+        limits, braking, reaction = self.limits, self._braking, self._reaction
+        to_high, to_low = np.maximum(limits.q_max - start.q, 0.0), np.maximum(start.q - limits.q_min, 0.0)
+        high = np.minimum(np.sqrt(reaction**2 + 2 * braking * to_high) - reaction, limits.velocity)
+        low = np.maximum(reaction - np.sqrt(reaction**2 + 2 * braking * to_low), -limits.velocity)
+        return low, high
+
+    def _unloaded(
+        self, start: Reference, dq: FloatArray, ddq: FloatArray, q: FloatArray, dq_measured: FloatArray, acted: Acted
+    ) -> tuple[FloatArray, FloatArray]:
+        """A joint whose impedance law is at its torque limit does not pull further: what it pushes against gives way or the reference waits."""
+        torque = self._stiffness * (start.q - q) + self._damping * (start.dq - dq_measured)
+        over = np.abs(torque) - self._torque
+        pulls = (over > 0) & (torque * dq > 0)
+        if not pulls.any():
+            return dq, ddq
+        acted["torque"] = float(over.max())
+        return np.where(pulls, 0.0, dq), np.where(pulls, 0.0, ddq)
+
+    def _stoppable(self, start: Reference, step: Reference, acted: Acted) -> tuple[Reference, Acted]:
+        """The step if a stop within the limits is possible after it, else the first tick of the stop from `start`, joint by joint."""
         limits = self.limits
-        low, high = self._velocity_bounds()
-        wanted = ddq_wanted + self._gain * (dq_wanted - self.dq_ref)
-        allowed_low = np.maximum(-limits.acceleration, self._gain * (low - self.dq_ref))
-        allowed_high = np.minimum(limits.acceleration, self._gain * (high - self.dq_ref))
-        allowed = np.minimum(np.maximum(wanted, np.minimum(allowed_low, limits.acceleration)), np.maximum(allowed_high, -limits.acceleration))
-        step = limits.jerk * self.dt
-        ddq = np.minimum(np.maximum(allowed, self.ddq_ref - step), self.ddq_ref + step)
-        self.limited_ticks += bool(np.any(np.abs(ddq - wanted) > 1e-6))
-        dq = self.dq_ref + ddq * self.dt
-        self.q_ref = self.q_ref + 0.5 * self.dt * (self.dq_ref + dq)
-        self.dq_ref, self.ddq_ref = dq, ddq
+        after = self._motion.stop(step)
+        over = np.maximum(after.highest - limits.q_max, limits.q_min - after.lowest)
+        before: StopPath | None = None
+        if (over > TINY).any():
+            before = self._motion.stop(start)
+            # A reference that began outside may move, but only back.
+            further = np.maximum(after.highest - np.maximum(limits.q_max, before.highest), np.minimum(limits.q_min, before.lowest) - after.lowest)
+            beyond = further > TINY
+            if beyond.any():
+                acted["stopping_distance"] = float(further.max())
+                step = step.with_joints(before.at(self.dt), beyond)
+                after = self._motion.stop(step)
+        if self.keep_out is None:
+            return step, acted
+        if self._surely_clear(after):
+            return step, acted
+        left = self._clearance(after)
+        if left.min() >= 0:
+            return step, acted
+        before = before or self._motion.stop(start)
+        nearer = (left < 0) & (left < self._clearance(before) - TINY)
+        for rule, acts, amount in zip(("box", "self_collision"), nearer, left, strict=True):
+            if acts:
+                acted[rule] = float(-amount)
+        return (before.at(self.dt) if nearer.any() else step), acted
 
-    def _velocity_bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Largest velocities from which the reference can still stop before its position limits: v / gain + v^2 / 2a = distance."""
-        limits = self.limits
-        reaction = self._braking / self._gain
-        to_high = np.maximum(limits.q_max - POSITION_MARGIN - self.q_ref, 0.0)
-        to_low = np.maximum(self.q_ref - limits.q_min - POSITION_MARGIN, 0.0)
-        high = np.sqrt(reaction**2 + 2 * self._braking * to_high) - reaction
-        low = reaction - np.sqrt(reaction**2 + 2 * self._braking * to_low)
-        return np.maximum(low, -limits.velocity), np.minimum(high, limits.velocity)
+    def _clearance(self, path: StopPath) -> FloatArray:
+        """Least distances (2,) [m] beyond the margin along a stop: to the box, and between parts of the robot."""
+        assert self.keep_out is not None
+        along = path.along()
+        left = np.asarray(self.keep_out.distances(along).min(axis=1) - self.margin)
+        self._known = (along, float(left.min()))
+        return left
 
-    @property
-    def at_rest(self) -> bool:
-        return bool(np.all(np.abs(self.dq_ref) < 1e-4) and np.all(np.abs(self.ddq_ref) < 0.1))
+    def _surely_clear(self, path: StopPath) -> bool:
+        """True if the stop is clear by a bound on what changed since the last full look, which costs a tenth of one."""
+        along, left = self._known
+        if left <= 0 or self.keep_out is None:
+            return False
+        return left > self.keep_out.change(np.abs(path.along() - along).max(axis=0))

@@ -1,42 +1,83 @@
-"""The tracker: at each tick it samples the newest plan and moves the limited reference. It never waits for a planner."""
+"""The tracker: at each tick it samples the newest plan and moves the filtered reference. It never waits for a planner."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Literal
+from collections import Counter, deque
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.estop import EStop
+from taustack.controllers.keep_out import KeepOut
+from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
 from taustack.controllers.plan import Plan, PlanGate, PlanRules
-from taustack.controllers.safety import ReferenceLimiter, ReferenceLimits
+from taustack.controllers.reference import Reference
+from taustack.controllers.safety import SafetyFilter
+from taustack.controllers.states import Event, State, next_state
+from taustack.layout import RobotState
 
 FloatArray = NDArray[np.float64]
-Mode = Literal["holding", "tracking", "stopping"]
+OUTSIDE = 1e-3  # [rad or m] that a robot may stand outside its position limits and still start
+JUMP_STEPS = 3.0  # control steps of full acceleration that a plan's first action may be away from the reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What others ask of the tracker at a tick. hold: why to hold. estop: sources and whether they are pressed."""
+
+    hold: str | None = None
+    estop: dict[str, bool] = field(default_factory=dict)
+    reset: bool = False
+    self_stopped: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """A change of state, for the log."""
+
+    t: float
+    before: State
+    after: State
+    reason: str
 
 
 class Tracker:
     """Follows plans while they are fresh; otherwise brings the reference to rest and holds it there.
 
     Args:
-        robot: limits and tick.
-        q: joint positions to start from (n,).
-        plan_timeout_s: without a newer plan for this long after a plan took effect, hold [s].
+        robot: limits, margins and tick.
+        keep_out: the robot's parts and its cell, for the safety filter.
     """
 
-    def __init__(self, robot: RobotConfig, q: FloatArray, plan_timeout_s: float = 0.1) -> None:
+    def __init__(self, robot: RobotConfig, keep_out: KeepOut | None = None) -> None:
         self.dt = 1.0 / robot.rates.tracker_hz
-        self.plan_timeout_s = plan_timeout_s
-        self.gate = PlanGate(PlanRules(nu=robot.n))
-        self.limiter = ReferenceLimiter(ReferenceLimits.of(robot), q, self.dt)
-        self.mode: Mode = "holding"
-        self.reason = "no plan yet"
+        self.robot, self.rules = robot, robot.safety
+        self.gate = PlanGate(PlanRules(nu=robot.n, max_jump=JUMP_STEPS * robot.rates.control_dt * robot.limits("acceleration")))
+        self.filter = SafetyFilter(robot, self.dt, keep_out)
+        self.sensors, self.overload = SensorMonitor(robot), OverloadMonitor(robot, self.dt)
+        self.estop = EStop(timeout_s=robot.safety.estop_timeout_s)
+        self.state: State = "idle"
+        self.reason = "no measurement yet"
+        self.epoch = 0
+        self.reference = Reference.at_rest(robot.home)
+        self.acted: Counter[str] = Counter()
+        self.acted_most: dict[str, float] = {}
+        self.refused: Counter[str] = Counter()
+        self.journal: deque[Transition] = deque(maxlen=200)
+        self.transitions = 0
         self._zero = np.zeros(robot.n)
         self._active: Plan | None = None
         self._pending: deque[Plan] = deque(maxlen=16)
         self._start = self._zero
-        self._stop_reason: str | None = None
+        self._held_since = 0.0
+        self._forbidden: str | None = "no measurement yet"
+
+    @property
+    def active(self) -> Plan | None:
+        """The plan that is followed."""
+        return self._active
 
     @property
     def plan_seq(self) -> int:
@@ -44,52 +85,124 @@ class Tracker:
         return self._active.seq if self._active else 0
 
     @property
-    def active(self) -> Plan | None:
-        """The plan that is followed."""
-        return self._active
+    def damped(self) -> bool:
+        """True if the robot gets no reference."""
+        return self.state == "damped"
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Plans that were not followed, by reason."""
+        return self.gate.dropped + self.refused
 
     def offer(self, plan: Plan, now: float) -> bool:
-        """Hand over a plan; False if it was dropped (see `gate.dropped`)."""
-        if self._stop_reason is not None or not self.gate.admit(plan, now):
+        """Hand over a plan; False if it was dropped (see `dropped`)."""
+        if self._forbidden is not None:
+            self.refused["not_now"] += 1
+            return False
+        newest = self._pending[-1] if self._pending else self._active
+        expected = newest.velocity(plan.effective_t, self._start)[0] if newest is not None else self.reference.dq
+        if not self.gate.admit(plan, now, expected):
             return False
         # Plans wait in line: a new one often comes before the one ahead of it has taken effect.
         self._pending.append(plan)
         return True
 
-    def release(self) -> None:
-        """Forget all plans: come to rest and hold."""
-        self._active = None
-        self._pending.clear()
+    def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:  # noqa: B008 (frozen)
+        """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""
+        fault = self.sensors.look(sample, now, self.reference.dq)
+        for source, pressed in signals.estop.items():
+            self.estop.hear(source, pressed, now)
+        self.estop.look(now)
+        if signals.reset:
+            self._reset(now)
+        self._forbidden = self._judge(now, sample, fault, signals)
+        self._choose_plan(now)
+        self._move(now, sample, fault, signals)
+        return self.reference
 
-    def stop(self, reason: str) -> None:
-        """Latch a stop: come to rest within the limits and follow no plan any more."""
-        self._stop_reason = reason
-        self.release()
+    def _reset(self, now: float) -> None:
+        """Release the e-stop and begin a new epoch, if nothing presses it any more and the robot stands still."""
+        if self.estop.reset(now) is not None or not self.reference.rests:
+            self.refused["reset"] += 1
+            return
+        self.epoch += 1
+        self.gate.new_epoch(self.epoch)
+        self.overload.reset()
+        self._raise("reset", now, "reset")
 
-    def step(self, now: float) -> tuple[FloatArray, FloatArray]:
-        """One tick at driver time `now` [s]: reference position (n,) and velocity (n,) to apply until the next."""
+    def _judge(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> str | None:
+        """Raise the events of this tick, the gravest first. Returns why no plan may be followed, or None."""
+        if fault is None and self.state not in ("idle", "damped"):
+            overload = self.overload.look(sample, self.reference.q, self.reference.dq)
+            if overload is not None:
+                self._raise("overload", now, overload)
+        if self.state == "damped":
+            return "damped"
+        if self.estop.latched is not None:
+            self._raise("estop", now, f"e-stop: {self.estop.latched}")
+            return "estop"
+        if fault is not None:
+            self._raise("sensor_fault", now, f"measurement {fault}")
+            return "sensor_fault"
+        hold = "the robot stopped by itself" if signals.self_stopped else signals.hold
+        if hold is not None:
+            self._raise("hold", now, hold)
+            return "hold"
+        if self.state == "idle":
+            return self._begin(now, sample)
+        return None
+
+    def _begin(self, now: float, sample: RobotState) -> str | None:
+        """From idle to ready, unless the robot stands outside its limits."""
+        outside = (sample.q < self.robot.q_min - OUTSIDE) | (sample.q > self.robot.q_max + OUTSIDE)
+        if outside.any():
+            i = int(np.argmax(outside))
+            limits = list(self.robot.joints[i].position)
+            self.reason = f"{self.robot.joint_names[i]} stands at {sample.q[i]:.3f}, outside its limits {limits}: move it back by hand"
+            return "outside"
+        self.reference = Reference.at_rest(sample.q_ref)
+        self._raise("trusted", now, "measurements are trusted")
+        return None
+
+    def _choose_plan(self, now: float) -> None:
+        """The plan in effect, and the events that follow from having one or not."""
+        if self._forbidden is not None:
+            self._active = None
+            self._pending.clear()
+            return
         while self._pending and now >= self._pending[0].effective_t - 0.5 * self.dt:
-            self._activate(self._pending.popleft())
+            self._active, self._start = self._pending.popleft(), self.reference.dq
         plan = self._active
-        if self._stop_reason is not None:
-            self._set("stopping", self._stop_reason)
-        elif plan is None:
-            self._set("holding", "no plan")
-        elif now > min(plan.effective_t + self.plan_timeout_s, plan.end_t):
-            self._set("holding", "plan is stale")
-            self._active = plan = None
+        if plan is not None and now > min(plan.effective_t + self.rules.plan_timeout_s, plan.end_t):
+            self._active = None
+        if self._active is not None:
+            self._raise("plan", now, "following the plan")
         else:
-            self._set("tracking", "following the plan")
-        if plan is None:
-            self.limiter.step(self._zero, self._zero)
-        else:
-            velocity, slope = plan.velocity(now + 0.5 * self.dt, self._start)
-            self.limiter.step(velocity, slope)
-        return self.limiter.q_ref, self.limiter.dq_ref
+            self._raise("no_plan", now, "plan is stale")
+        held = self.state == "holding" and self.rules.damp_after_s is not None and now - self._held_since > self.rules.damp_after_s
+        if held:
+            self._raise("held_long", now, f"held for {self.rules.damp_after_s:g} s")
 
-    def _activate(self, plan: Plan) -> None:
-        self._active = plan
-        self._start = self.limiter.dq_ref.copy()
+    def _move(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> None:
+        if self.state in ("idle", "damped") or signals.self_stopped:
+            if fault is None:
+                self.reference = Reference.at_rest(sample.q if self.damped else sample.q_ref)
+            return
+        if self._active is None:
+            self.reference = self.filter.stop(self.reference)
+            return
+        dq, ddq = self._active.velocity(now + self.dt, self._start)
+        seen = (sample.q, sample.dq) if fault is None else (None, None)
+        self.reference, acted = self.filter.step(self.reference, dq, ddq, *seen)
+        for rule, amount in acted.items():
+            self.acted[rule] += 1
+            self.acted_most[rule] = max(amount, self.acted_most.get(rule, 0.0))
 
-    def _set(self, mode: Mode, reason: str) -> None:
-        self.mode, self.reason = mode, reason
+    def _raise(self, event: Event, now: float, reason: str) -> None:
+        before, self.state = self.state, next_state(self.state, event)
+        if before != self.state:
+            self._held_since, self.reason = now, reason
+            self.transitions += 1
+            self.journal.append(Transition(t=now, before=before, after=self.state, reason=reason))
+        elif event in ("estop", "sensor_fault", "hold") and self.state == "holding":
+            self.reason = reason

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.safety import ReferenceLimiter, ReferenceLimits
+from taustack.controllers.reference import Reference
+from taustack.controllers.safety import SafetyFilter
 from taustack.models.dataset import Run
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
@@ -27,18 +28,18 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     plant = MujocoPlant(robot, scenario, rng)
     plant.reset(_free_configuration(robot, plant, rng))
     tick_dt = 1.0 / robot.rates.tracker_hz
-    limiter = ReferenceLimiter(ReferenceLimits.of(robot), plant.read().q, tick_dt)
+    safety, reference = SafetyFilter(robot, tick_dt), Reference.at_rest(plant.read().q)
     ticks = round(robot.rates.control_dt / tick_dt)
     x, u, ee = [plant.read().x()], [], [plant.read().ee]
     wanted, left = np.zeros(robot.n), 0
     for _ in range(round(seconds / robot.rates.control_dt)):
         if left == 0:
-            wanted, left = _draw(robot, plant, limiter, rng), int(rng.integers(5, 26))
-        slope = ramp_slope(robot, wanted, limiter.dq_ref)
-        start = limiter.dq_ref.copy()
+            wanted, left = _draw(robot, plant, reference, rng), int(rng.integers(5, 26))
+        start = reference.dq
+        slope = ramp_slope(robot, wanted, start)
         for tick in range(ticks):
-            limiter.step(start + slope * (tick + 0.5) * tick_dt, slope)
-            plant.write(limiter.q_ref, limiter.dq_ref)
+            reference, _ = safety.step(reference, start + slope * (tick + 1) * tick_dt, slope)
+            plant.write(reference.q, reference.dq)
             plant.advance(tick_dt)
         state = plant.read()
         x.append(state.x())
@@ -55,20 +56,20 @@ def ramp_slope(robot: RobotConfig, wanted: FloatArray, dq_ref: FloatArray) -> Fl
     return np.clip((wanted - dq_ref) / robot.rates.control_dt, -bound, bound)
 
 
-def _draw(robot: RobotConfig, plant: MujocoPlant, limiter: ReferenceLimiter, rng: np.random.Generator) -> FloatArray:
+def _draw(robot: RobotConfig, plant: MujocoPlant, reference: Reference, rng: np.random.Generator) -> FloatArray:
     bound = robot.limit_fraction * robot.limits("velocity")
     for _ in range(30):
         wanted = rng.uniform(-bound, bound) * rng.uniform(0.2, 1.0)
         wanted *= rng.random(robot.n) > 1 / 6
-        if _stays_free(robot, plant, limiter, wanted):
+        if _stays_free(robot, plant, reference, wanted):
             return wanted
     return np.zeros(robot.n)
 
 
-def _stays_free(robot: RobotConfig, plant: MujocoPlant, limiter: ReferenceLimiter, wanted: FloatArray) -> bool:
+def _stays_free(robot: RobotConfig, plant: MujocoPlant, reference: Reference, wanted: FloatArray) -> bool:
     """Kinematic look ahead: ramp to `wanted`, run for LOOKAHEAD_S, then brake; nothing may touch."""
     dt = robot.rates.control_dt
-    q, dq = limiter.q_ref.copy(), limiter.dq_ref.copy()
+    q, dq = reference.q, reference.dq
     steps = round(LOOKAHEAD_S / dt)
     for step in range(2 * steps):
         slope = ramp_slope(robot, wanted if step < steps else np.zeros(robot.n), dq)

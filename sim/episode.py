@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig, SuccessConfig
+from taustack.controllers.driver import DriverCore
 from taustack.controllers.mppi import Measured
 from taustack.controllers.planner import Planner
-from taustack.controllers.tracker import Tracker
 from taustack.errors import PlanFailed
+from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.plant import MujocoPlant
 
 FloatArray = NDArray[np.float64]
@@ -38,26 +39,30 @@ class Episode:
 
 
 class LimitJudge:
-    """Counts limit violations tick by tick."""
+    """Counts limit violations tick by tick, at the plant's true state. Joints that are `dead` are not judged by position and velocity."""
 
-    def __init__(self, robot: RobotConfig, torque_limit: FloatArray) -> None:
+    def __init__(self, robot: RobotConfig, torque_limit: FloatArray, dead: tuple[int, ...] = ()) -> None:
         self.robot, self.dt = robot, 1.0 / robot.rates.tracker_hz
         self.limit = {what: robot.limits(what) * (1 + TOLERANCE) for what in ("velocity", "acceleration", "jerk", "torque")}
         self.torque_limit = torque_limit * (1 + TOLERANCE)
         self.count = dict.fromkeys(("position", "velocity", "torque", "acceleration", "jerk"), 0)
+        self._alive = np.setdiff1d(np.arange(robot.n), dead)
         self._dq_ref, self._ddq_ref = np.zeros(robot.n), np.zeros(robot.n)
 
-    def look(self, plant: MujocoPlant, dq_ref: FloatArray) -> None:
-        """Judge the plant and the reference velocity that was just applied."""
-        state = plant.read()
+    def look(self, plant: MujocoPlant, dq_ref: FloatArray, *, damped: bool = False) -> None:
+        """Judge the plant and the reference velocity at its input; a damped robot has none."""
+        state, alive = plant.truth(), self._alive
         ddq_ref = (dq_ref - self._dq_ref) / self.dt
         jerk = (ddq_ref - self._ddq_ref) / self.dt
+        self.count["position"] += bool(((state.q < self.robot.q_min) | (state.q > self.robot.q_max))[alive].any())
+        self.count["velocity"] += bool((np.abs(state.dq) > self.limit["velocity"])[alive].any())
+        self.count["torque"] += bool((np.abs(state.torque) > self.torque_limit).any())
+        if damped:
+            self._dq_ref, self._ddq_ref = np.zeros_like(dq_ref), np.zeros_like(dq_ref)
+            return
         self._dq_ref, self._ddq_ref = dq_ref.copy(), ddq_ref
-        self.count["position"] += bool(np.any(state.q < self.robot.q_min) or np.any(state.q > self.robot.q_max))
-        self.count["velocity"] += bool(np.any(np.abs(state.dq) > self.limit["velocity"]))
-        self.count["torque"] += bool(np.any(np.abs(state.torque) > self.torque_limit))
-        self.count["acceleration"] += bool(np.any(np.abs(ddq_ref) > self.limit["acceleration"]))
-        self.count["jerk"] += bool(np.any(np.abs(jerk) > self.limit["jerk"]))
+        self.count["acceleration"] += bool((np.abs(ddq_ref) > self.limit["acceleration"]).any())
+        self.count["jerk"] += bool((np.abs(jerk) > self.limit["jerk"]).any())
 
 
 def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success: SuccessConfig) -> Episode:
@@ -66,10 +71,11 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
     The plan of a state takes effect one control step later, as on the robot; until then the tracker follows the plan before.
     """
     robot = plant.robot
-    tracker = Tracker(robot, plant.read().q)
+    core = DriverCore(robot, plant, keep_out_from_model(plant.nominal, robot))
     judge = LimitJudge(robot, plant.torque_limit)
-    tick_dt = tracker.dt
+    tick_dt = core.tracker.dt
     ticks = round(robot.rates.control_dt / tick_dt)
+    core.tick(plant.data.time)  # from idle to ready: plans are taken from now on
     start, entered, held, contacts, failed = plant.data.time, None, False, 0, 0
     commands: list[FloatArray] = []
     errors: list[float] = []
@@ -79,15 +85,15 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
         state = plant.read()
         try:
             plan = planner.plan(Measured(state=state, seq=len(errors)), goal)
-            tracker.offer(plan, state.t)
+            core.offer(plan)
             samples.append(plan.effective_samples)
             plan_times.append(plan.plan_time_s)
         except PlanFailed:
             failed += 1
         base = plant.data.time
         for tick in range(ticks):
-            q_ref, dq_ref = tracker.step(base + tick * tick_dt)
-            plant.write(q_ref, dq_ref)
+            core.tick(base + tick * tick_dt)
+            dq_ref = plant.self_stop.reference.dq
             plant.advance(tick_dt)
             judge.look(plant, dq_ref)
             commands.append(dq_ref.copy())

@@ -11,6 +11,7 @@ from taustack.errors import BadInput
 from taustack.kinematics import ChainJoint, ChainPoint, KinematicChain
 
 FloatArray = NDArray[np.float64]
+LinkFrame = tuple[int, FloatArray, FloatArray]  # joint it moves with, rotation and offset in that joint's frame
 KINDS = {int(mujoco.mjtJoint.mjJNT_HINGE): "revolute", int(mujoco.mjtJoint.mjJNT_SLIDE): "prismatic"}
 
 
@@ -65,11 +66,38 @@ def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChai
         BadInput: the joints of robot.yaml are not those from the base to the end effector, or a sphere's site hangs elsewhere.
     """
     source = robot.folder / "robot.yaml"
-    tip = model.site(robot.end_effector_site)
+    joints, frames = _chain(model, robot)
+    if list(joints) != list(robot.joint_names):
+        raise BadInput(source, "joints", list(robot.joint_names), f"the joints from base to {robot.end_effector_site} in order: {list(joints)}")
+    points = []
+    for name in (robot.end_effector_site, *(sphere.site for sphere in robot.clearance.spheres)):
+        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, name) < 0:
+            raise BadInput(source, "clearance.spheres", name, f"a site of {robot.model_path.name}")
+        site = model.site(name)
+        joint, turn, shift = frames.get(int(site.bodyid[0]), (-1, np.eye(3), np.zeros(3)))
+        if joint < 0:
+            raise BadInput(source, "clearance.spheres", name, f"a site on a body that moves, between the base and {robot.end_effector_site}")
+        points.append(ChainPoint(joint=joint, position=shift + turn @ np.asarray(site.pos)))
+    return KinematicChain(joints=tuple(joints.values()), points=tuple(points))
+
+
+def link_frames(model: mujoco.MjModel, robot: RobotConfig) -> dict[int, LinkFrame]:
+    """For every body of the arm: the joint it moves with (-1: the base) and its pose in that joint's frame, tools beyond the tip included."""
+    _, frames = _chain(model, robot)
+    for body in range(1, model.nbody):  # parents come before their children
+        parent = int(model.body_parentid[body])
+        if body not in frames and parent in frames and not model.body_jntnum[body]:
+            joint, rotation, offset = frames[parent]
+            frames[body] = (joint, rotation @ _matrix(model.body_quat[body]), offset + rotation @ model.body_pos[body])
+    return frames
+
+
+def _chain(model: mujoco.MjModel, robot: RobotConfig) -> tuple[dict[str, ChainJoint], dict[int, LinkFrame]]:
+    """Joints by name and link frames of the bodies from the base to the end effector."""
     joints: dict[str, ChainJoint] = {}
-    frames: dict[int, tuple[int, FloatArray, FloatArray]] = {}  # body -> joint it moves with, its pose in that joint's frame
+    frames: dict[int, LinkFrame] = {}
     rotation, offset = np.eye(3), np.zeros(3)
-    for body in _bodies_to(model, int(tip.bodyid[0])):
+    for body in _bodies_to(model, int(model.site(robot.end_effector_site).bodyid[0])):
         offset = offset + rotation @ model.body_pos[body]
         rotation = rotation @ _matrix(model.body_quat[body])
         start = int(model.body_jntadr[body])
@@ -78,18 +106,7 @@ def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChai
             joints[model.joint(j).name] = ChainJoint(kind=KINDS[int(model.jnt_type[j])], rotation=rotation @ to_z, offset=offset + rotation @ anchor)
             rotation, offset = to_z.T, to_z.T @ -anchor
         frames[body] = (len(joints) - 1, rotation, offset)
-    if list(joints) != list(robot.joint_names):
-        raise BadInput(source, "joints", list(robot.joint_names), f"the joints from base to {robot.end_effector_site} in order: {list(joints)}")
-    points = []
-    for name in (robot.end_effector_site, *(sphere.site for sphere in robot.clearance.spheres)):
-        if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, name) < 0:
-            raise BadInput(source, "clearance.spheres", name, f"a site of {robot.model_path.name}")
-        site = model.site(name)
-        joint, turn, shift = frames.get(int(site.bodyid[0]), (-1, rotation, offset))
-        if joint < 0:
-            raise BadInput(source, "clearance.spheres", name, f"a site on a body that moves, between the base and {robot.end_effector_site}")
-        points.append(ChainPoint(joint=joint, position=shift + turn @ np.asarray(site.pos)))
-    return KinematicChain(joints=tuple(joints.values()), points=tuple(points))
+    return joints, frames
 
 
 def _bodies_to(model: mujoco.MjModel, body: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 
 import mujoco
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.watchdog import SelfStop
 from taustack.errors import BadInput
 from taustack.layout import RobotState
 from taustack.sim.mjcf import compile_model, joint_addresses
@@ -21,7 +23,8 @@ class MujocoPlant:
     """`step()` advances 1 / plant_hz; who calls it decides the clock (lockstep or real time).
 
     The law is torque = stiffness (q_ref - q) + damping (dq_ref - dq) + gravity(q), clipped to the torque limits. Gravity
-    comes from the nominal model: a payload of the scenario is unknown to it, as on a real arm.
+    comes from the nominal model: a payload of the scenario is unknown to it, as on a real arm. Without commands it stops by
+    itself; damped, it is torque = -damping dq + gravity(q).
     """
 
     def __init__(self, robot: RobotConfig, scenario: Scenario | None = None, rng: np.random.Generator | None = None) -> None:
@@ -36,6 +39,7 @@ class MujocoPlant:
         self._gravity_data = mujoco.MjData(self.nominal)
         self._qpos, self._dof, self._ctrl = joint_addresses(self.model, robot)
         self._site = self.model.site(robot.end_effector_site).id
+        self._tip = int(self.model.site_bodyid[self._site])
         self._stiffness = np.array([joint.stiffness for joint in robot.joints])
         self._damping = np.array([joint.damping for joint in robot.joints])
         self.torque_limit = robot.limits("torque")
@@ -50,8 +54,12 @@ class MujocoPlant:
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[self._qpos] = start
         mujoco.mj_forward(self.model, self.data)
-        self._q_ref, self._dq_ref = np.array(start, dtype=float), np.zeros(self.robot.n)
-        self._lagged_q, self._lagged_dq = self._q_ref.copy(), self._dq_ref.copy()
+        self.self_stop = SelfStop(self.robot, np.array(start, dtype=float), self.dt)
+        self.estop_pressed = False
+        self.torque_scale = np.ones(self.robot.n)
+        self.push = np.zeros(3)
+        self.actuator_delay_s = self.scenario.actuator_delay_s
+        self._lagged_q, self._lagged_dq = self.self_stop.reference.q, self.self_stop.reference.dq
         self._delayed: deque[tuple[FloatArray, FloatArray]] = deque()
         self._torque = np.zeros(self.robot.n)
         self._sample: RobotState | None = None
@@ -62,24 +70,34 @@ class MujocoPlant:
         scenario = self.scenario
         if self._sample is not None and scenario.dropped_samples and self.rng.random() < scenario.dropped_samples:
             return self._sample
-        q, dq = self.data.qpos[self._qpos], self.data.qvel[self._dof]
+        state = self.truth()
         if scenario.position_noise:
-            q = q + self.rng.normal(0.0, scenario.position_noise, q.shape)
+            state = dataclasses.replace(state, q=state.q + self.rng.normal(0.0, scenario.position_noise, state.q.shape))
         if scenario.velocity_noise:
-            dq = dq + self.rng.normal(0.0, scenario.velocity_noise, dq.shape)
-        self._sample = RobotState(
-            t=self.data.time, q=np.array(q), dq=np.array(dq), q_ref=self._q_ref, dq_ref=self._dq_ref,
+            state = dataclasses.replace(state, dq=state.dq + self.rng.normal(0.0, scenario.velocity_noise, state.dq.shape))
+        self._sample = state
+        return state
+
+    def truth(self) -> RobotState:
+        """What is, without noise."""
+        reference = self.self_stop.reference
+        return RobotState(
+            t=self.data.time, q=self.data.qpos[self._qpos], dq=self.data.qvel[self._dof], q_ref=reference.q, dq_ref=reference.dq,
             torque=self._torque, ee=self.data.site_xpos[self._site].copy(),
         )  # fmt: skip
-        return self._sample
 
     def write(self, q_ref: FloatArray, dq_ref: FloatArray) -> None:
         """Reference of the impedance law until the next write."""
-        self._q_ref, self._dq_ref = np.array(q_ref), np.array(dq_ref)
+        self.self_stop.command(q_ref, dq_ref)
 
-    def safe_action(self) -> None:
-        """Hold the last reference position."""
-        self._dq_ref = np.zeros(self.robot.n)
+    def damp(self) -> None:
+        """Give up the reference."""
+        self.self_stop.damp()
+
+    @property
+    def self_stopped(self) -> bool:
+        """True if it stopped for want of commands."""
+        return self.self_stop.stopped
 
     def advance(self, seconds: float) -> None:
         """Simulate this long, in whole steps."""
@@ -88,20 +106,25 @@ class MujocoPlant:
 
     def step(self) -> None:
         """Advance the simulation by one step of dt [s]."""
-        q_ref, dq_ref = self._through_delay_and_lag()
         q, dq = self.data.qpos[self._qpos], self.data.qvel[self._dof]
-        torque = self._stiffness * (q_ref - q) + self._damping * (dq_ref - dq) + self._gravity_torque()
-        self._torque = np.minimum(np.maximum(torque, -self.torque_limit), self.torque_limit)
+        reference = self.self_stop.step(q)
+        q_ref, dq_ref = self._through_delay_and_lag(reference.q, reference.dq)
+        pull = self._stiffness * (q_ref - q) + self._damping * (dq_ref - dq) if not self.self_stop.damped else -self._damping * dq
+        torque = pull + self._gravity_torque()
+        limit = self.torque_limit * self.torque_scale
+        self._torque = np.minimum(np.maximum(torque, -limit), limit)
         self.saturated_steps += bool(np.any(self._torque != torque))
         self.data.ctrl[self._ctrl] = self._torque
+        self.data.xfrc_applied[self._tip, :3] = self.push
         mujoco.mj_step(self.model, self.data)
 
-    def _through_delay_and_lag(self) -> tuple[FloatArray, FloatArray]:
-        q_ref, dq_ref = self._q_ref, self._dq_ref
-        if self.scenario.actuator_delay_s:
+    def _through_delay_and_lag(self, q_ref: FloatArray, dq_ref: FloatArray) -> tuple[FloatArray, FloatArray]:
+        if self.actuator_delay_s:
             self._delayed.append((q_ref, dq_ref))
-            steps = round(self.scenario.actuator_delay_s / self.dt)
-            q_ref, dq_ref = self._delayed.popleft() if len(self._delayed) > steps else self._delayed[0]
+            steps = round(self.actuator_delay_s / self.dt)
+            while len(self._delayed) > steps + 1:
+                self._delayed.popleft()
+            q_ref, dq_ref = self._delayed[0]
         if self.scenario.reference_lag_s:
             share = 1.0 - np.exp(-self.dt / self.scenario.reference_lag_s)
             self._lagged_q = self._lagged_q + share * (q_ref - self._lagged_q)

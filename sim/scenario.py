@@ -9,6 +9,7 @@ from pydantic import Field
 
 from taustack.config import Positive, Vector3
 from taustack.errors import BadInput, UnknownName
+from taustack.sim.faults import Fault
 from taustack.strict_yaml import StrictModel, load
 
 FOLDER = Path(__file__).resolve().parent / "scenarios"
@@ -36,7 +37,8 @@ class Scenario(StrictModel):
     position_noise: NonNegative = Field(default=0.0, description="std of the noise on q [rad or m]")
     velocity_noise: NonNegative = Field(default=0.0, description="std of the noise on dq [rad/s or m/s]")
     dropped_samples: Annotated[float, Field(ge=0, lt=1, description="probability that a read returns the sample before")] = 0.0
-    obstacles: tuple[Obstacle, ...] = ()
+    obstacles: tuple[Obstacle, ...] = Field(default=(), description="fixed bodies in the way")
+    faults: tuple[Fault, ...] = Field(default=(), description="what goes wrong, see docs/reference/faults.md")
     goals: Literal["front", "anywhere"] = Field(default="front", description="front: x >= 0.2 m; anywhere: the whole sphere around the arm")
 
 
@@ -52,4 +54,7 @@ def load_scenario(name: str, n: int) -> Scenario:
     scenario = load(Scenario, path)
     if scenario.initial_q is not None and len(scenario.initial_q) != n:
         raise BadInput(path, "initial_q", f"{len(scenario.initial_q)} values", f"{n}, one a joint")
+    for i, fault in enumerate(scenario.faults):
+        if fault.joint >= n:
+            raise BadInput(path, f"faults.{i}.joint", fault.joint, f"0 to {n - 1}")
     return scenario

@@ -95,6 +95,24 @@ class Clearance(StrictModel):
     spheres: tuple[Sphere, ...] = Field(default=(), description="parts of the robot that keep clear")
 
 
+class SafetyConfig(StrictModel):
+    """What the layer below the planner keeps, and how long it waits for others."""
+
+    box_low: Vector3 = Field(default=(-10.0, -10.0, -10.0), description="lower corner of the box that every moving part stays in [m]")
+    box_high: Vector3 = Field(default=(10.0, 10.0, 10.0), description="its upper corner [m]")
+    margin: Annotated[float, Field(ge=0, description="distance kept to the box and between parts of the robot [m]")] = 0.02
+    position_margin: Annotated[float, Field(ge=0, description="kept to the position limits, for what the joint overshoots its reference [rad or m]")] = 0.03
+    largest_error: Positive = Field(default=0.3, description="between reference and measured position; beyond it the robot is damped [rad or m]")
+    overload_s: Positive = Field(default=0.1, description="time at the torque limit until the robot is damped [s]")
+    sensor_timeout_s: Positive = Field(default=0.02, description="age of the newest measurement that is trusted [s]")
+    sensor_clear_s: Positive = Field(default=0.2, description="time without a sensor fault until plans are followed again [s]")
+    command_timeout_s: Positive = Field(default=0.02, description="the robot stops by itself without a command for this long [s]")
+    plan_timeout_s: Positive = Field(default=0.1, description="a plan is followed for this long after it took effect [s]")
+    bridge_timeout_s: Positive = Field(default=0.1, description="hold without a sign of life from the driver node for this long [s]")
+    estop_timeout_s: Positive = Field(default=0.25, description="an e-stop source that is silent for this long counts as pressed [s]")
+    damp_after_s: Positive | None = Field(default=None, description="time of holding after which the robot is damped [s]; absent: it holds for good")
+
+
 class RobotConfig(StrictModel):
     """A robot, as data."""
 
@@ -108,6 +126,7 @@ class RobotConfig(StrictModel):
     rates: Rates = Field(default=Rates(), description="see Rates")
     workspace: Workspace = Field(description="see Workspace")
     clearance: Clearance = Field(default=Clearance(), description="see Clearance")
+    safety: SafetyConfig = Field(default=SafetyConfig(), description="see SafetyConfig")
     joints: Annotated[tuple[JointConfig, ...], Field(min_length=1, description="in the order from base to tip")]
     folder: Path = Field(default=Path(), exclude=True)
 

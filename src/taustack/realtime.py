@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,47 +12,47 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Ring:
-    """The newest `size` numbers, in memory that does not grow."""
-
-    def __init__(self, size: int) -> None:
-        self._data = np.zeros(size)
-        self.count = 0
-
-    def append(self, value: float) -> None:
-        self._data[self.count % len(self._data)] = value
-        self.count += 1
-
-    def newest(self, n: int | None = None) -> NDArray[np.float64]:
-        """Up to n of the newest numbers (all that are kept if n is None), the oldest first."""
-        kept = min(self.count, len(self._data), n if n is not None else len(self._data))
-        return self._data[np.arange(self.count - kept, self.count) % len(self._data)]
+BINS = 2_000  # of a histogram; what is beyond shares the last one
+MCL_CURRENT_AND_FUTURE = 3
 
 
-class Lateness:
-    """How late each tick began [s] (the newest hundred thousand or so), and how many ticks were skipped."""
+class Durations:
+    """Histogram of durations [s], such as how late each tick began, in memory that does not grow. `skipped`: ticks that were left out."""
 
-    def __init__(self, size: int = 200_000) -> None:
-        self.values = Ring(size)
+    def __init__(self, bin_s: float = 1e-5) -> None:
+        self.bin_s = bin_s
+        self.counts: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
+        self.max_s = 0.0
         self.skipped = 0
 
-    def percentiles_ms(self, newest: int | None = None) -> dict[str, float]:
-        """p50, p99, p999 and max [ms] of what is kept, or of the newest ticks; zeros without any tick."""
-        data = 1e3 * self.values.newest(newest)
-        if not len(data):
+    def add(self, duration_s: float) -> None:
+        """Count one."""
+        self.counts[min(BINS - 1, max(0, int(duration_s / self.bin_s)))] += 1
+        self.max_s = max(self.max_s, duration_s)
+
+    @property
+    def total(self) -> int:
+        return int(self.counts.sum())
+
+    def percentiles_ms(self, since: NDArray[np.int64] | None = None) -> dict[str, float]:
+        """p50, p99, p999 and max [ms], upper edges of their bins; of those after an earlier copy of `counts` if one is given."""
+        counts = self.counts - since if since is not None else self.counts
+        total = counts.sum()
+        if not total:
             return {"p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
-        p50, p99, p999 = np.percentile(data, [50, 99, 99.9])
-        return {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(data.max())}
+        edge_ms = 1e3 * self.bin_s
+        p50, p99, p999 = edge_ms * (1 + np.searchsorted(np.cumsum(counts), np.array([0.5, 0.99, 0.999]) * total))
+        top = 1e3 * self.max_s if since is None else edge_ms * float(1 + np.flatnonzero(counts)[-1])
+        return {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": top}
 
 
-def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: Lateness, clock: Callable[[], float] = time.monotonic) -> None:
+def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: Durations, clock: Callable[[], float] = time.monotonic) -> None:
     """Call step(deadline, ticks) at absolute deadlines until it returns False. A missed tick is skipped, never caught up.
 
     Args:
         period_s: period [s].
         step: gets the deadline it was due at (monotonic, [s]) and the number of periods since the call before.
-        lateness: filled with the start of each tick after its deadline.
+        lateness: counts the start of each tick after its deadline.
     """
     deadline = clock() + period_s
     ticks = 1
@@ -61,7 +61,7 @@ def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: 
         if deadline > now:
             time.sleep(deadline - now)  # CPython sleeps with clock_nanosleep to an absolute time
             now = clock()
-        lateness.values.append(now - deadline)
+        lateness.add(now - deadline)
         if not step(deadline, ticks):
             return
         ticks = max(1, int((clock() - deadline) / period_s))
@@ -69,12 +69,31 @@ def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: 
         deadline += ticks * period_s
 
 
-def ask_for_real_time(priority: int, thread_id: int = 0) -> str | None:
-    """SCHED_FIFO for a thread (0: the calling one, and threads it starts later). Returns what could not be had, or None."""
+def ask_for_real_time(priority: int) -> str | None:
+    """SCHED_FIFO for the calling thread and those it starts later. Returns what could not be had and what that costs, or None."""
     try:
-        os.sched_setscheduler(thread_id, os.SCHED_FIFO, os.sched_param(priority))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except (PermissionError, OSError) as error:
         return f"no SCHED_FIFO ({error.strerror}): expect late ticks when other processes are busy; grant CAP_SYS_NICE or an rtprio limit"
+    return None
+
+
+def lock_memory() -> str | None:
+    """mlockall, so that no tick waits for a page. Returns what could not be had and what that costs, or None."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(MCL_CURRENT_AND_FUTURE):
+        return f"no mlockall ({os.strerror(ctypes.get_errno())}): a page that was swapped out may cost a tick milliseconds; raise the memlock limit"
+    return None
+
+
+def pin_to_core(core: int | None) -> str | None:
+    """Keep the calling process on one core. Returns what could not be had and what that costs, or None; None asks for nothing."""
+    if core is None:
+        return None
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        return f"not pinned to core {core} ({error.strerror}): ticks may wait for a migration between cores"
     return None
 
 
@@ -95,23 +114,3 @@ def steal_share(since: tuple[float, float] | None = None) -> tuple[float, float,
     if since is None or total <= since[1]:
         return stolen, total, 0.0
     return stolen, total, (stolen - since[0]) / (total - since[1])
-
-
-class StopFlag:
-    """Set by SIGINT, SIGTERM, or a failure; remembers why."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.reason = ""
-        self.failed = False
-
-    def set(self, reason: str, *, failed: bool = False) -> None:
-        self.reason = self.reason or reason
-        self.failed = self.failed or failed
-        self._event.set()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, timeout_s: float) -> bool:
-        return self._event.wait(timeout_s)

@@ -1,0 +1,112 @@
+"""Whether a measurement can be trusted, and whether the robot is overloaded. Each look is one tick."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.layout import RobotState
+
+FloatArray = NDArray[np.float64]
+FUTURE_S = 0.005  # a measurement may be stamped this much after now
+JUMP_FACTOR = 3.0  # of the velocity limit that a position may seem to move with
+JUMP_FLOOR = 0.01  # [rad or m] that noise may move it
+FROZEN_S = 0.05  # the same bits for this long while the reference moves mean a frozen sensor
+MOVING = 0.05  # [rad/s or m/s] of the reference
+
+
+class SensorMonitor:
+    """Looks at every measurement; `trusted` is the newest one without a fault."""
+
+    def __init__(self, robot: RobotConfig) -> None:
+        self.n, self.timeout_s, self.clear_s = robot.n, robot.safety.sensor_timeout_s, robot.safety.sensor_clear_s
+        self.faults: Counter[str] = Counter()
+        self.trusted: RobotState | None = None
+        self._velocity = robot.limits("velocity")
+        self._fault_at = -np.inf
+        self._reason = ""
+        self._same_since: NDArray[np.float64] = np.zeros(robot.n)
+
+    def look(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
+        """What is wrong, or was less than `clear_s` ago; None if the measurements can be trusted.
+
+        Args:
+            sample: newest measurement, seen before or not.
+            now: driver time [s].
+            dq_ref: velocity of the reference (n,).
+        """
+        reason = self._fault(sample, now, dq_ref)
+        if reason is not None:
+            self.faults[reason.split(":")[0]] += 1
+            self._fault_at, self._reason = now, reason
+            return reason
+        return self._reason if now - self._fault_at < self.clear_s else None
+
+    def _fault(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
+        if sample.q.shape != (self.n,) or sample.dq.shape != (self.n,):
+            return f"wrong size: {sample.q.shape} and {sample.dq.shape}"
+        if not (np.isfinite(sample.q).all() and np.isfinite(sample.dq).all() and np.isfinite(sample.t)):
+            return "not finite"
+        if sample.t > now + FUTURE_S:
+            return f"from the future: by {sample.t - now:.3f} s"
+        last = self.trusted
+        if last is None:
+            self._same_since = np.full(self.n, now)
+            self.trusted = sample
+        elif sample.t < last.t - 1e-9 and now - last.t > self.timeout_s:
+            # The clock of the measurements was set back: what follows is judged by it, after a hold.
+            self.trusted = sample
+            return f"clock went back: by {last.t - sample.t:.3f} s"
+        elif sample.t > last.t + 1e-9:
+            reason = self._movement_fault(sample, last, now, dq_ref)
+            if reason is not None:
+                return reason
+        assert self.trusted is not None
+        if now - self.trusted.t > self.timeout_s:
+            return f"too old: {now - self.trusted.t:.3f} s"
+        return None
+
+    def _movement_fault(self, sample: RobotState, last: RobotState, now: float, dq_ref: FloatArray) -> str | None:
+        """Judge a measurement by the one before; takes it as trusted even after a jump, so that a jump is one fault."""
+        moved = np.abs(sample.q - last.q)
+        allowed = JUMP_FACTOR * self._velocity * (sample.t - last.t) + JUMP_FLOOR
+        self.trusted = sample
+        self._same_since[(moved > 0.0) | (np.abs(dq_ref) < MOVING)] = now
+        if (moved > allowed).any():
+            joint = int(np.argmax(moved - allowed))
+            return f"position jump: joint {joint + 1} by {moved[joint]:.3f}"
+        frozen = now - self._same_since > FROZEN_S
+        if frozen.any():
+            return f"frozen: joint {int(np.argmax(frozen)) + 1}"
+        return None
+
+
+class OverloadMonitor:
+    """Looks at what the impedance law must be doing: far from its reference, or at its torque limit for too long."""
+
+    def __init__(self, robot: RobotConfig, dt: float) -> None:
+        self.largest_error = robot.safety.largest_error
+        self.ticks = max(1, round(robot.safety.overload_s / dt))
+        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
+        self._damping = np.array([joint.damping for joint in robot.joints])
+        self._torque = robot.limits("torque")
+        self._loaded = np.zeros(robot.n, dtype=int)
+
+    def look(self, sample: RobotState, q_ref: FloatArray, dq_ref: FloatArray) -> str | None:
+        """Why the robot should be damped, or None. Reference (n,) that it was given."""
+        error = q_ref - sample.q
+        if (np.abs(error) > self.largest_error).any():
+            joint = int(np.argmax(np.abs(error)))
+            return f"joint {joint + 1} is {abs(error[joint]):.2f} from its reference"
+        loaded = np.abs(self._stiffness * error + self._damping * (dq_ref - sample.dq)) >= self._torque
+        self._loaded = np.where(loaded, self._loaded + 1, 0)
+        if (self._loaded >= self.ticks).any():
+            return f"joint {int(np.argmax(self._loaded)) + 1} is at its torque limit"
+        return None
+
+    def reset(self) -> None:
+        """Begin anew: the robot was damped and reset."""
+        self._loaded = np.zeros_like(self._loaded)

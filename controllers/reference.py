@@ -1,0 +1,124 @@
+"""The reference that the impedance law follows, and its jerk-limited steps and stops (Ruckig, Berscheid and Kroeger 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
+
+from taustack.config import RobotConfig
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Position, velocity and acceleration (n,) of the reference, SI units."""
+
+    q: FloatArray
+    dq: FloatArray
+    ddq: FloatArray
+
+    @classmethod
+    def at_rest(cls, q: FloatArray) -> Reference:
+        """At rest in q (n,)."""
+        q = np.array(q, dtype=float)
+        return cls(q=q, dq=np.zeros_like(q), ddq=np.zeros_like(q))
+
+    @property
+    def rests(self) -> bool:
+        """True if it moves by less than 1e-4 a second."""
+        return bool(np.all(np.abs(self.dq) < 1e-4) and np.all(np.abs(self.ddq) < 0.1))
+
+    def with_joints(self, other: Reference, chosen: NDArray[np.bool_]) -> Reference:
+        """This reference, with the chosen joints (n,) taken from another one."""
+        return Reference(q=np.where(chosen, other.q, self.q), dq=np.where(chosen, other.dq, self.dq), ddq=np.where(chosen, other.ddq, self.ddq))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceLimits:
+    """Limits of the reference (n,), SI units."""
+
+    q_min: FloatArray
+    q_max: FloatArray
+    velocity: FloatArray
+    acceleration: FloatArray
+    jerk: FloatArray
+
+    @classmethod
+    def of(cls, robot: RobotConfig) -> ReferenceLimits:
+        """Position and velocity with the robot's margins (the joint overshoots its reference), acceleration and jerk as the maker states them."""
+        margin = robot.safety.position_margin
+        return cls(
+            q_min=robot.q_min + margin, q_max=robot.q_max - margin, velocity=robot.limit_fraction * robot.limits("velocity"),
+            acceleration=robot.limits("acceleration"), jerk=robot.limits("jerk"),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopPath:
+    """The fastest stop within the limits from a reference: where it goes, each joint for itself."""
+
+    trajectory: Trajectory
+    lowest: FloatArray
+    highest: FloatArray
+
+    def at(self, t: float) -> Reference:
+        """The reference t [s] after the start of the stop."""
+        q, dq, ddq = self.trajectory.at_time(t)
+        return Reference(q=np.array(q), dq=np.array(dq), ddq=np.array(ddq))
+
+    def along(self) -> FloatArray:
+        """Positions (3, n) at a third, two thirds and the end of the stop."""
+        duration = self.trajectory.duration
+        return np.array([self.trajectory.at_time(share * duration)[0] for share in (0.33, 0.67, 1.0)])
+
+    @property
+    def duration(self) -> float:
+        """Time to rest [s]."""
+        return float(self.trajectory.duration)
+
+
+class JerkLimited:
+    """Steps and stops of n joints under limits of velocity, acceleration and jerk. Position is the safety filter's.
+
+    A step holds one acceleration for a tick, which may differ from the last one by half the jerk limit, so that a step after
+    a tick of a stop, whose acceleration changes within the tick, still keeps the limit. Near a velocity bound the
+    acceleration shrinks linearly, as in libfranka's `limitRate` (rate_limiting.h), here with half its gain so that the
+    bound may itself move.
+    """
+
+    def __init__(self, limits: ReferenceLimits, dt: float) -> None:
+        n = len(limits.velocity)
+        self.dt, self.acceleration = dt, limits.acceleration
+        self.step_of_acceleration = 0.5 * limits.jerk * dt
+        self.gain = np.minimum(0.5 * limits.jerk / (2 * limits.acceleration), 0.5 / dt)
+        self._zero = [0.0] * n
+        self._generator = Ruckig(n, dt)
+        self._input = InputParameter(n)
+        self._input.control_interface = ControlInterface.Velocity
+        self._input.synchronization = Synchronization.No
+        self._input.max_acceleration = limits.acceleration.tolist()
+        self._input.max_jerk = limits.jerk.tolist()
+
+    def towards(self, start: Reference, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray) -> Reference:
+        """One tick towards velocity dq (n,) with slope ddq (n,) at its end, between velocity bounds low and high (n,)."""
+        v, a_max = start.dq, self.acceleration
+        wanted = ddq + self.gain * (dq - v - ddq * self.dt)
+        lowest = np.minimum(np.maximum(self.gain * (low - v), -a_max), a_max)
+        highest = np.minimum(np.maximum(self.gain * (high - v), -a_max), a_max)
+        a = np.minimum(np.maximum(wanted, lowest), highest)
+        a = np.minimum(np.maximum(a, start.ddq - self.step_of_acceleration), start.ddq + self.step_of_acceleration)
+        v_new = v + a * self.dt
+        return Reference(q=start.q + 0.5 * self.dt * (v + v_new), dq=v_new, ddq=a)
+
+    def stop(self, start: Reference) -> StopPath:
+        """The fastest stop."""
+        given, trajectory = self._input, Trajectory(len(self._zero))
+        given.current_position, given.current_velocity, given.current_acceleration = start.q.tolist(), start.dq.tolist(), start.ddq.tolist()
+        given.target_velocity, given.target_acceleration = self._zero, self._zero
+        self._generator.calculate(given, trajectory)
+        extrema = trajectory.position_extrema
+        return StopPath(trajectory=trajectory, lowest=np.array([e.min for e in extrema]), highest=np.array([e.max for e in extrema]))
