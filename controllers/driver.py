@@ -7,9 +7,9 @@ from collections import deque
 from taustack.config import RobotConfig
 from taustack.controllers.hardware import Hardware
 from taustack.controllers.keep_out import KeepOut
-from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
 from taustack.controllers.tracker import Signals, Tracker
+from taustack.layout import Measured
 from taustack.realtime import Durations
 
 

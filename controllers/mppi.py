@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +15,12 @@ from taustack.controllers.bundle import Bundle
 from taustack.controllers.noise import NoiseBank
 from taustack.controllers.plan import Plan
 from taustack.errors import PlanFailed, UnknownName
-from taustack.layout import RobotState
+from taustack.layout import Measured, RobotState
 from taustack.manifest import DYNAMICS
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A robot state with its place in the order of things."""
-
-    state: RobotState
-    seq: int = 0
-    epoch: int = 0
 
 
 class MPPI:
@@ -58,7 +48,8 @@ class MPPI:
         self.terms = spec.cost_terms
         self.set_weights(task.cost)
         self._executor = executor
-        self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
+        self._all_sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
+        self._sessions = self._all_sessions
         self._dynamics = bundle.session(DYNAMICS)
         self._bank = noise_bank(bundle, robot, self.config, rng)
         self._seq = first_seq - 1
@@ -84,6 +75,15 @@ class MPPI:
     def set_temperature(self, temperature: float) -> None:
         """Set lambda as a fraction of the median of S - min S."""
         self.config = self.config.model_copy(update={"temperature": temperature})
+
+    def use_shards(self, shards: int | None) -> None:
+        """Plan with fewer samples: only so many of the shards; None: all of them."""
+        self._sessions = self._all_sessions[:shards] if shards is not None else self._all_sessions
+
+    def next_seq(self) -> int:
+        """The sequence number for a plan that another planner makes in this one's place."""
+        self._seq += 1
+        return self._seq
 
     def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
         """Plan from a measurement to a goal (3,) [m], to be reached in `tau` steps (0: as soon as possible).

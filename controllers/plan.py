@@ -32,6 +32,7 @@ class Plan:
     nonfinite_samples: int = 0
     plan_time_s: float = 0.0
     bundle_sha256: str = ""
+    planner: str = "mppi"
 
     @property
     def end_t(self) -> float:

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
+from taustack.layout import Measured
 
 
 class Planner(Protocol):

@@ -107,7 +107,7 @@ class Tracker:
         self._pending.append(plan)
         return True
 
-    def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:  # noqa: B008 (frozen)
+    def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:
         """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""
         fault = self.sensors.look(sample, now, self.reference.dq)
         for source, pressed in signals.estop.items():

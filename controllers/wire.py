@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
 from taustack.controllers.states import STATES, State
-from taustack.layout import RobotState
+from taustack.layout import Measured, RobotState
 from taustack.shared_memory import Reader, Writer
 
 FloatArray = NDArray[np.float64]
 MAX_HORIZON = 400
 TEXT = 200  # bytes of a reason
 VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
-PLAN_HEAD = np.dtype([("seq", "<u8"), ("state_seq", "<u8"), ("epoch", "<u4"), ("h", "<u4"), ("n", "<u4"), ("state_t", "<f8"), ("effective_t", "<f8"), ("dt", "<f8")])
+PLAN_HEAD = np.dtype([
+    ("seq", "<u8"), ("state_seq", "<u8"), ("epoch", "<u4"), ("h", "<u4"), ("n", "<u4"), ("state_t", "<f8"), ("effective_t", "<f8"), ("dt", "<f8"),
+])  # fmt: skip
 REQUEST = np.dtype([("t", "<f8"), ("estop", "?"), ("resets", "<u8"), ("estop_reason", f"S{TEXT}"), ("hold", f"S{TEXT}")])
-CAPACITY = {"measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "request": REQUEST.itemsize, "terminal": REQUEST.itemsize, "state": 8192, "status": 16384}
+CAPACITY = {
+    "measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "request": REQUEST.itemsize, "terminal": REQUEST.itemsize,
+    "state": 8192, "status": 16384,
+}  # fmt: skip
 
 
 def writer(folder: Path, name: str) -> Writer:
@@ -77,7 +81,8 @@ class TrackerState:
 
 @functools.cache
 def _measurement_type(n: int) -> np.dtype[Any]:
-    return np.dtype([("t", "<f8"), ("seq", "<u8"), ("plan_seq", "<u8"), ("epoch", "<u4"), ("flags", "<u4"), *((name, "<f8", (n,)) for name in VECTORS), ("ee", "<f8", (3,))])
+    head = [("t", "<f8"), ("seq", "<u8"), ("plan_seq", "<u8"), ("epoch", "<u4"), ("flags", "<u4"), ("ee", "<f8", (3,))]
+    return np.dtype([*head, *((name, "<f8", (n,)) for name in VECTORS)])
 
 
 @functools.cache

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
 from taustack.errors import PlanFailed
+from taustack.layout import Measured
 from taustack.sim.mjcf import compile_model, joint_addresses
 
 FloatArray = NDArray[np.float64]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig, SuccessConfig
 from taustack.controllers.driver import DriverCore
-from taustack.controllers.mppi import Measured
 from taustack.controllers.planner import Planner
 from taustack.errors import PlanFailed
+from taustack.layout import Measured
 from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.plant import MujocoPlant
 

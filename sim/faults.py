@@ -122,10 +122,6 @@ def draw_faults(rng: np.random.Generator, joints: int, duration_s: float) -> tup
         kind = KINDS[int(rng.integers(len(KINDS)))]
         low, high = INFO[kind].strength
         for_s = None if rng.random() < 0.3 else round(float(rng.uniform(0.02, 1.0)), 3)
-        faults.append(
-            Fault(
-                kind=kind, at_s=round(float(rng.uniform(0.0, 0.66 * duration_s)), 3), for_s=for_s, strength=round(float(rng.uniform(low, high)), 4),
-                joint=int(rng.integers(joints)),
-            )  # fmt: skip
-        )
+        at_s, strength = round(float(rng.uniform(0.0, 0.66 * duration_s)), 3), round(float(rng.uniform(low, high)), 4)
+        faults.append(Fault(kind=kind, at_s=at_s, for_s=for_s, strength=strength, joint=int(rng.integers(joints))))
     return tuple(faults)

@@ -12,7 +12,8 @@ from taustack.sim.mjcf import chain_from_model, link_frames
 
 FloatArray = NDArray[np.float64]
 BULGE = 0.012  # spheres along a capsule stand out between each other by at most this [m]
-CAPSULE, SPHERE, BOX, CYLINDER = (int(kind) for kind in (mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER))
+GEOM = mujoco.mjtGeom
+CAPSULE, SPHERE, BOX, CYLINDER = (int(kind) for kind in (GEOM.mjGEOM_CAPSULE, GEOM.mjGEOM_SPHERE, GEOM.mjGEOM_BOX, GEOM.mjGEOM_CYLINDER))
 
 
 def keep_out_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KeepOut:

@@ -73,8 +73,8 @@ PLAN_ONCE = """
 import numpy as np
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
-from taustack.controllers.mppi import MPPI, Measured
-from taustack.layout import RobotState
+from taustack.controllers.mppi import MPPI
+from taustack.layout import Measured, RobotState
 robot = load_robot("panda"); zero = np.zeros(robot.n)
 planner = MPPI(load_bundle(robot.folder / "bundle", robot), robot, load_task(robot, "reach"), np.random.default_rng(0))
 state = RobotState(t=0.0, q=robot.home, dq=zero, q_ref=robot.home, dq_ref=zero, torque=zero, ee=np.zeros(3))

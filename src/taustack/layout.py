@@ -33,6 +33,15 @@ class RobotState:
         return np.concatenate([self.q, self.dq, self.q_ref, self.dq_ref])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A robot state with its place in the order of things."""
+
+    state: RobotState
+    seq: int = 0
+    epoch: int = 0
+
+
 def reference_step(q_ref: NDArray[np.float64], dq_ref: NDArray[np.float64], u: NDArray[np.float64], dt: float) -> NDArray[np.float64]:
     """Reference position after a step of `dt` [s] in which the reference velocity runs linearly from dq_ref to u."""
     return q_ref + 0.5 * dt * (dq_ref + u)

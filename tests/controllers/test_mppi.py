@@ -11,11 +11,11 @@ import pytest
 
 from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
-from taustack.controllers.mppi import MPPI, Measured
+from taustack.controllers.mppi import MPPI
 from taustack.controllers.noise import NoiseBank, spline_basis
 from taustack.errors import PlanFailed, UnknownName
 from taustack.kinematics import KinematicChain
-from taustack.layout import RobotState
+from taustack.layout import Measured, RobotState
 from taustack.sim.goals import draw_goal
 from taustack.sim.plant import MujocoPlant
 

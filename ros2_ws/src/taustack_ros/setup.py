@@ -2,7 +2,7 @@
 
 from setuptools import setup
 
-NODES = ("driver", "controller", "dynamics_server", "subgoal_planner", "reach_goals")
+NODES = ("plant", "tracker", "driver", "supervisor", "controller", "dynamics_server", "subgoal_planner", "reach_goals")
 
 setup(
     name="taustack_ros",

@@ -77,6 +77,12 @@ def run(options: argparse.Namespace) -> int:
     return report(options, folder, goals)
 
 
+def miss_ratio(tracker: dict[str, Any]) -> float:
+    """Share of plans that came after they should have taken effect, or too late to be followed at all."""
+    late = tracker["deadline_misses"] + tracker["dropped"].get("stale", 0)
+    return float(late / max(1, tracker["accepted"] + tracker["dropped"].get("stale", 0)))
+
+
 def draw_goals(options: argparse.Namespace) -> list[list[float]]:
     """Goals of the scenario, by seed; checks robot, task and scenario before any process starts."""
     import numpy as np
@@ -125,26 +131,27 @@ def report(options: argparse.Namespace, folder: Path, goals: list[list[float]]) 
     from taustack.cli import pictures
 
     results = json.loads((folder / "results.json").read_text())
-    driver = json.loads((folder / "driver.json").read_text())
+    tracker = json.loads((folder / "tracker.json").read_text())
     controller = json.loads((folder / "controller.json").read_text())
     summary = {
         "robot": options.robot, "scenario": options.scenario, "seed": options.seed,
         "goals_total": len(goals), "goals_reached": sum(r["reached"] for r in results), "final_error_m": [r["error_m"] for r in results],
         "time_to_goal_s": [r["elapsed_s"] for r in results],
-        "plan_hz": controller["plan_hz"], "plan_ms": controller["plan_ms"], "deadline_miss_ratio": driver["deadline_miss_ratio"],
-        "state_to_command_ms": driver["state_to_command_ms"],
-        "tracker": driver["tracker"], "plans_dropped": driver["plans_dropped"], "steal_share": driver["steal_share"],
-        "timing_conclusive": driver["steal_share"] <= STEAL_LIMIT, "bundle": controller["bundle"],
+        "plan_hz": controller["plan_hz"], "plan_ms": controller["plan_ms"], "deadline_miss_ratio": miss_ratio(tracker),
+        "state_age_ms": tracker["state_age_ms"], "tracker": {key: tracker[key] for key in ("hz", "ticks", "skipped", "lateness_ms", "work_ms")},
+        "plans_dropped": tracker["dropped"], "filter_acted": tracker["acted"], "steal_share": tracker["steal_share"],
+        "timing_conclusive": tracker["steal_share"] <= STEAL_LIMIT, "bundle": controller["bundle"],
     }  # fmt: skip
     write_json(folder / "summary.json", summary)
     started = time.monotonic()
     pictures.plot_run(folder, goals, results)
     if not options.no_video:
         print(pictures.render_video(folder, options.robot, goals, results), flush=True)
-    tracker, plan, missed = summary["tracker"], summary["plan_ms"], 100 * summary["deadline_miss_ratio"]
+    plan, missed, age = summary["plan_ms"], 100 * summary["deadline_miss_ratio"], summary["state_age_ms"]
     print(f"goals reached  {summary['goals_reached']} of {summary['goals_total']}")
     print(f"plan           {summary['plan_hz']:.1f} Hz, p50 {plan['p50']:.1f} ms, p99 {plan['p99']:.1f} ms, deadlines missed {missed:.2f} %")
-    print(f"tracker        {tracker['hz']:g} Hz, lateness p50 {tracker['lateness_ms']['p50']:.3f} ms, p99 {tracker['lateness_ms']['p99']:.3f} ms")
+    print(f"tracker        {tracker['hz']:g} Hz, lateness p99 {tracker['lateness_ms']['p99']:.2f} ms, work p99 {tracker['work_ms']['p99']:.2f} ms")
+    print(f"state's age    behind each command p50 {age['p50']:.0f} ms, p99 {age['p99']:.0f} ms, p99.9 {age['p999']:.0f} ms")
     if not summary["timing_conclusive"]:
         print(f"timing         inconclusive: {100 * summary['steal_share']:.1f} % of the CPU time was stolen by other guests")
     print(f"report         {folder} (summary.json, plots; {time.monotonic() - started:.0f} s to draw)")

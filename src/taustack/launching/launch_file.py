@@ -26,6 +26,8 @@ class NodeSpec:
     name: str
     namespace: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    respawn: bool = False
+    respawn_delay_s: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def read_launch(name_or_path: str, arguments: Mapping[str, str]) -> LaunchSpec:
 
 
 def _node(body: dict[str, Any], values: Mapping[str, str], path: Path, index: int) -> NodeSpec:
-    known = {"pkg", "exec", "name", "namespace", "param", "output"}
+    known = {"pkg", "exec", "name", "namespace", "param", "output", "respawn", "respawn_delay"}
     for key in body:
         if key not in known:
             raise BadInput(path, f"launch.{index}.node.{key}", "an unknown key", f"one of {', '.join(sorted(known))}")
@@ -91,6 +93,7 @@ def _node(body: dict[str, Any], values: Mapping[str, str], path: Path, index: in
         return NodeSpec(
             package=body["pkg"], executable=body["exec"], name=body.get("name", body["exec"]),
             namespace=_substitute(str(body.get("namespace", "")), values, path), parameters=parameters,
+            respawn=body.get("respawn", False) is True, respawn_delay_s=float(body.get("respawn_delay", 1.0)),
         )  # fmt: skip
     except KeyError as error:
         raise BadInput(path, f"launch.{index}.node", f"no {error.args[0]}", "pkg, exec, and name and value for each param") from None

@@ -1,4 +1,4 @@
-"""Starts the processes of a launch file, prints their output with their names, and stops them whatever happens."""
+"""Starts the processes of a launch file, prints their output with their names, restarts those that may be, and stops them whatever happens."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import IO
 
 from taustack.launching.launch_file import LaunchSpec, NodeSpec
 from taustack.launching.ros_environment import executable, ros_environment
+from taustack.launching.terminal import Terminal
+from taustack.shared_memory import remove_session, sweep_dead_sessions
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 4.0, signal.SIGKILL: 2.0}
+LONGEST_DELAY_S = 30.0  # of the back-off
+STEADY_S = 30.0  # a process that ran this long starts its back-off anew
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -24,52 +29,92 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Child:
     """A running node."""
 
-    name: str
+    node: NodeSpec
     process: subprocess.Popen[str]
     printer: threading.Thread
+    started: float
+    restarts: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.node.name
 
 
+@dataclass
+class Waiting:
+    """A node that ended and is started again at `at`."""
+
+    node: NodeSpec
+    at: float
+    restarts: int
+
+
+@dataclass
 class Runner:
-    """`start()`, then `wait()` or `poll()`, then `stop()`. Children die with SIGTERM if this process is killed."""
+    """`start()`, then `wait()` or `poll()`, then `stop()`. Children die with SIGTERM if this process is killed.
 
-    def __init__(self, spec: LaunchSpec, out: IO[str] = sys.stdout) -> None:
-        self.spec, self.out = spec, out
-        self.children: list[Child] = []
+    The runner is an e-stop source of its own: its terminal's keys, and its silence.
+    """
 
-    def start(self) -> None:
+    spec: LaunchSpec
+    out: IO[str] = field(default_factory=lambda: sys.stdout)
+    session: str = field(default_factory=lambda: f"run-{os.getpid()}")
+    children: list[Child] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
+    terminal: Terminal | None = None
+
+    def start(self, read_keys: Callable[[], str] | None = None) -> None:
         """Start all processes in the order of the file; if one cannot start, the others are stopped."""
-        env = ros_environment() | self.spec.environment
+        sweep_dead_sessions()
+        remove_session(self.session)
+        self._environment = ros_environment() | self.spec.environment | {"TAUSTACK_SESSION": self.session}
         try:
+            self.terminal = Terminal(self.session, self.out, read_keys)
             for node in self.spec.nodes:
-                self.children.append(self._start(node, env))
+                self.children.append(self._start(node))
         except BaseException:
             self.stop()
             raise
 
     def poll(self) -> tuple[str, int] | None:
-        """Name and exit code of a process that has ended, or None while all run."""
-        for child in self.children:
+        """Restart what ended and may be restarted; name and exit code of a process that ended and may not, or None."""
+        now = time.monotonic()
+        for child in list(self.children):
             code = child.process.poll()
-            if code is not None:
+            if code is None:
+                continue
+            if not child.node.respawn:
                 return child.name, code
+            self.children.remove(child)
+            restarts = 0 if now - child.started > STEADY_S else child.restarts
+            delay = min(LONGEST_DELAY_S, child.node.respawn_delay_s * 2**restarts)
+            self._print_line(f"{child.name} ended with exit code {code}: starts again in {delay:g} s")
+            self.waiting.append(Waiting(child.node, now + delay, restarts + 1))
+        for due in [w for w in self.waiting if w.at <= now]:
+            self.waiting.remove(due)
+            self.children.append(self._start(due.node, due.restarts))
+            self.restarted.append(due.node.name)
         return None
 
     def wait(self, stop: threading.Event) -> int:
-        """Wait until `stop` is set or a process ends, then stop all; returns the exit code."""
+        """Wait until `stop` is set or a process ends that may not be restarted, then stop all; returns the exit code."""
         ended: tuple[str, int] | None = None
         while not stop.is_set() and ended is None:
             ended = self.poll()
             stop.wait(0.1)
         if ended is not None and not stop.is_set():
-            print(f"[up] {ended[0]} ended with exit code {ended[1]}: stopping all", file=self.out, flush=True)
+            self._print_line(f"{ended[0]} ended with exit code {ended[1]}: stopping all")
         self.stop()
         return 0 if ended is None or stop.is_set() else (ended[1] if ended[1] > 0 else 1)
 
     def stop(self) -> None:
-        """SIGINT, then SIGTERM, then SIGKILL to the process groups, the last started first."""
+        """SIGINT, then SIGTERM, then SIGKILL to the process groups, the last started first; nothing of the session stays."""
+        self.waiting.clear()
         for number, grace in GRACE_S.items():
             alive = [child for child in reversed(self.children) if child.process.poll() is None]
             for child in alive:
+                _signal_group(child.process.pid, signal.SIGCONT)
                 _signal_group(child.process.pid, number)
             deadline = time.monotonic() + grace
             while any(child.process.poll() is None for child in alive) and time.monotonic() < deadline:
@@ -77,23 +122,29 @@ class Runner:
         for child in self.children:
             _signal_group(child.process.pid, signal.SIGKILL)
             child.printer.join(timeout=1.0)
+        if self.terminal is not None:
+            self.terminal.close()
+        remove_session(self.session)
 
-    def _start(self, node: NodeSpec, env: dict[str, str]) -> Child:
+    def _start(self, node: NodeSpec, restarts: int = 0) -> Child:
         remaps = ["-r", f"__node:={node.name}", *(["-r", f"__ns:={node.namespace}"] if node.namespace else [])]
         parameters = [part for key, value in node.parameters.items() for part in ("-p", f"{key}:={_quoted(value)}")]
         command = [str(executable(node.package, node.executable)), "--ros-args", *remaps, *parameters]
         process = subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
         printer = threading.Thread(target=self._print, args=(node.name, process), daemon=True)
         printer.start()
-        return Child(name=node.name, process=process, printer=printer)
+        return Child(node=node, process=process, printer=printer, started=time.monotonic(), restarts=restarts)
 
     def _print(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             print(f"[{name}] {line}", end="", file=self.out, flush=True)
+
+    def _print_line(self, text: str) -> None:
+        print(f"[up] {text}", file=self.out, flush=True)
 
 
 def _quoted(value: str) -> str:

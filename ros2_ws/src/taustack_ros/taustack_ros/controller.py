@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import threading
@@ -17,12 +18,19 @@ from taustack_msgs import msg
 
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
-from taustack.controllers.mppi import MPPI, Measured
+from taustack.controllers.degrade import Ladder, Outcome
+from taustack.controllers.fallback import ResolvedRate
+from taustack.controllers.mppi import MPPI
+from taustack.controllers.plan import Plan
 from taustack.errors import BadInput, PlanFailed, UnknownName
-from taustack.realtime import Ring, StopFlag, ask_for_real_time, freeze_garbage
+from taustack.layout import Measured
+from taustack.realtime import ask_for_real_time, freeze_garbage
+from taustack.ring import Ring
+from taustack.sim.mjcf import chain_from_model, compile_model
+from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, plan_message
-from taustack_ros.process import run_node
+from taustack_ros.process import real_time_wanted, run_node
 
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)
@@ -46,6 +54,9 @@ class Controller(Node):
             parameters.number(self, f"cost.{name}", weight, 0, 1e4, "1", f"weight of the cost term {name}", live=True)
         self.add_on_set_parameters_callback(self._on_parameters)
         self.planner: MPPI | None = None
+        self.fallback: ResolvedRate | None = None
+        self.ladder = Ladder()
+        self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.plan_ms = Ring(100_000)
         self.planned_at = Ring(100_000)
@@ -57,24 +68,29 @@ class Controller(Node):
         self._tau_s = 0.0
         self._settings: dict[str, float] = {}
         self._fresh = threading.Event()
+        self._stopped: tuple[bool, int] | None = None
         self._plans = self.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
+        self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
 
     def run(self, stop: StopFlag) -> None:
         """Wait for the model, then plan at plan_hz."""
         while self._model is None and not stop.wait(0.05):
-            pass
+            self.progress_at = time.monotonic()
         if stop.is_set() or self._model is None:
             return
         bundle = load_bundle(Path(self._model.path), self.robot)
         if bundle.sha256 != self._model.sha256:
             raise BadInput(self._model.path, "sha256", bundle.sha256, f"{self._model.sha256}, as announced on `model`")
         self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
-        ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
+        if real_time_wanted():
+            ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor, first_seq=time.time_ns() // 1000)
+            chain = chain_from_model(compile_model(self.robot), self.robot)
+            self.fallback = ResolvedRate(self.robot, chain, self.planner.horizon, self.planner.latency_s)
             self._warm_up()
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
@@ -88,7 +104,7 @@ class Controller(Node):
         while not stop.is_set():
             fresh = self._fresh.wait(STALE_STATE_S)
             self._fresh.clear()
-            now = time.monotonic()
+            now = self.progress_at = time.monotonic()
             if fresh and now >= due - 0.25 * period:
                 due = max(due + period, now)
                 self._step()
@@ -102,15 +118,33 @@ class Controller(Node):
         if newest is None or goal is None or time.monotonic() - self._received_at > STALE_STATE_S:
             planner.reset()
             return
+        received = self._received_at
         try:
-            plan = planner.plan(newest, goal, self._tau_s / planner.dt)
+            plan = self._make(planner, newest, goal)
         except PlanFailed as error:
             planner.reset()
-            self.get_logger().error(f"no plan, the driver holds: {error}", throttle_duration_sec=1.0)
+            self.get_logger().error(f"no plan: {error}", throttle_duration_sec=1.0)
+            self._note("failed")
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
+        self._note("late" if time.monotonic() - received > planner.latency_s else "good")
         self.plan_ms.append(1e3 * plan.plan_time_s)
         self.planned_at.append(time.monotonic())
+
+    def _make(self, planner: MPPI, newest: Measured, goal: np.ndarray) -> Plan:
+        """A plan by the planner that the ladder names."""
+        if self.ladder.name == "fallback":
+            assert self.fallback is not None
+            planner.reset()
+            return self.fallback.plan(newest, goal, planner.next_seq())
+        planner.use_shards(None if self.ladder.step == 0 else 1)
+        return dataclasses.replace(planner.plan(newest, goal, self._tau_s / planner.dt), planner=self.ladder.name)
+
+    def _note(self, outcome: Outcome) -> None:
+        """Climb the ladder down or up."""
+        before, self.ladder = self.ladder, self.ladder.after(outcome)
+        if before.step != self.ladder.step:
+            self.get_logger().warning(f"plans come from: {self.ladder.name} (before: {before.name})")
 
     def _warm_up(self) -> None:
         """First runs allocate; they must not be the robot's."""
@@ -134,6 +168,13 @@ class Controller(Node):
             self.get_logger().error(f"topic subgoal: goal: got {list(message.goal)}, expected 3 finite coordinates")
         else:
             self._goal, self._tau_s = np.array(message.goal), message.tau_s
+
+    def _on_safety(self, message: msg.Safety) -> None:
+        """After an e-stop or damping nothing moves before a new goal."""
+        now = (message.estop or message.mode == "damped", message.epoch)
+        if self._stopped is not None and (now[0] or now[1] != self._stopped[1]):
+            self._goal = None
+        self._stopped = now
 
     def _on_model(self, message: msg.Model) -> None:
         if self._model is None:
@@ -165,7 +206,7 @@ class Controller(Node):
         statistics = {
             "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
             "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
-            "plans": self.plan_ms.count, "bundle": {"name": self.bundle_name, "sha256": sha256},
+            "plans": self.plan_ms.count, "ladder": self.ladder.name, "bundle": {"name": self.bundle_name, "sha256": sha256},
         }  # fmt: skip
         (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
         np.savez_compressed(folder / "plans.npz", t=planned_at, plan_ms=plan_ms)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from taustack_msgs import msg
 
-from taustack.controllers.mppi import Measured
 from taustack.controllers.plan import Plan
+from taustack.controllers.wire import MAX_HORIZON
 from taustack.errors import BadInput
-from taustack.layout import RobotState
+from taustack.layout import Measured, RobotState
 
 FloatArray = NDArray[np.float64]
 
@@ -47,9 +48,10 @@ class JointMap:
         return np.asarray(values, dtype=float)[self.index]
 
 
-def robot_state_message(state: RobotState, seq: int, epoch: int, names: Sequence[str], frame: str) -> msg.RobotState:
+def robot_state_message(state: RobotState, anchor: float, seq: int, epoch: int, names: Sequence[str], frame: str) -> msg.RobotState:
+    """`anchor` [s]: ROS time less monotonic time, fixed when the driver starts, so that a clock that jumps moves nothing."""
     out = msg.RobotState(seq=seq, epoch=epoch, name=list(names))
-    out.header.stamp, out.header.frame_id = to_time(state.t), frame
+    out.header.stamp, out.header.frame_id = to_time(state.t + anchor), frame
     out.q, out.dq, out.q_ref, out.dq_ref, out.torque = (v.tolist() for v in (state.q, state.dq, state.q_ref, state.dq_ref, state.torque))
     out.ee.x, out.ee.y, out.ee.z = (float(v) for v in state.ee)
     return out
@@ -68,19 +70,29 @@ def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
     out = msg.Plan(
         seq=plan.seq, state_seq=plan.state_seq, epoch=plan.epoch, effective=to_time(plan.effective_t), dt=plan.dt, horizon=len(plan.actions),
         name=list(names), cost_name=list(plan.cost), cost=list(plan.cost.values()), effective_samples=plan.effective_samples,
-        nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256,
+        nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256, planner=plan.planner,
     )  # fmt: skip
     out.header.stamp = to_time(plan.state_t)
     out.actions, out.states, out.disagreement = plan.actions.ravel().tolist(), plan.states.ravel().tolist(), plan.disagreement.tolist()
     return out
 
 
-def plan_of(message: msg.Plan, joints: JointMap) -> Plan:
-    """A plan message as the tracker's input; a wrong size becomes an array that the tracker's gate drops."""
+def plan_of(message: msg.Plan, joints: JointMap, anchor: float) -> Plan:
+    """A plan message as the tracker's input, in monotonic time; a wrong size becomes an empty array."""
     n, h = len(joints.index), message.horizon
-    right = len(message.actions) == h * n and h > 0
+    right = len(message.actions) == h * n and 0 < h <= MAX_HORIZON
     actions = np.asarray(message.actions, dtype=float).reshape(h, n)[:, joints.index] if right else np.zeros((0, 0))
     return Plan(
-        seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp),
-        effective_t=to_seconds(message.effective), dt=message.dt, actions=actions, states=np.zeros((0, 0)), bundle_sha256=message.bundle_sha256,
+        seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp) - anchor,
+        effective_t=to_seconds(message.effective) - anchor, dt=message.dt, actions=actions, states=np.zeros((0, 0)), bundle_sha256=message.bundle_sha256,
+    )  # fmt: skip
+
+
+def safety_message(status: dict[str, Any], dropped: dict[str, int], reason: str, estop: str | None, publishers: int) -> msg.Safety:
+    """The tracker's status; `estop`: what the graph has latched, which the tracker follows."""
+    return msg.Safety(
+        mode=status["state"], reason=reason, dropped_reason=list(dropped), dropped_count=list(dropped.values()), plans_accepted=status["accepted"],
+        deadline_misses=status["deadline_misses"], limited_ticks=sum(status["acted"].values()), plan_publishers=publishers,
+        estop=bool(status["estop"]), estop_reason=estop or status["estop"], epoch=status["epoch"], acted_rule=list(status["acted"]),
+        acted_ticks=list(status["acted"].values()), acted_most=[float(status["acted_most"][rule]) for rule in status["acted"]],
     )  # fmt: skip

@@ -1,30 +1,30 @@
-"""driver: owns the robot. Publishes its state, follows plans through the tracker, never waits for a planner."""
+"""driver: the bridge between the ROS graph and the tracker's shared memory. It converts; it decides nothing but who may speak."""
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 import time
-from pathlib import Path
+from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 from taustack_msgs import msg
 
 from taustack.config import load_robot
-from taustack.controllers.driver import DriverCore
+from taustack.controllers.estop import EStop
+from taustack.controllers.wire import Request, TrackerState, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
 from taustack.errors import BadInput
-from taustack.realtime import Lateness, StopFlag, ask_for_real_time, freeze_garbage, run_periodic, steal_share
-from taustack.sim.plant import MujocoPlant
-from taustack.sim.scenario import load_scenario
+from taustack.shared_memory import session_folder
+from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import JointMap, plan_of, robot_state_message, to_time
+from taustack_ros.convert import JointMap, plan_of, robot_state_message, safety_message, to_time
+from taustack_ros.plain_process import session_name
 from taustack_ros.process import run_node
 
-STOP_LIMIT_S = 3.0
+SILENT_S = 0.5  # without a state of the tracker it is taken for dead
+PRESSED_HERE = "the service press_estop"
 
 
 class Driver(Node):
@@ -33,24 +33,27 @@ class Driver(Node):
     def __init__(self) -> None:
         super().__init__("driver")
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
-        scenario = load_scenario(parameters.text(self, "scenario", "nominal", "scenario of the simulation"), self.robot.n)
-        self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics and trace, written at the end; empty: none")
+        required = parameters.text(self, "estop_sources", "", "e-stop sources that must give signs of life before anything moves, comma-separated")
         self._require_no_other_driver()
-        self.plant = MujocoPlant(self.robot, scenario)
+        folder = session_folder(session_name())
+        self._states, self._status_channel = reader(folder, "state"), reader(folder, "status")
+        self._plan_channel, self._requests = writer(folder, "plan"), writer(folder, "request")
         self._anchor = time.time() - time.monotonic()
-        self.core = DriverCore(self.robot, self.plant, time.monotonic() + self._anchor)
-        self.lateness = Lateness()
+        self.estop = EStop(timeout_s=self.robot.safety.estop_timeout_s, required=tuple(name for name in required.split(",") if name))
+        self.refused: dict[str, int] = {}
+        self.newest: TrackerState | None = None
+        self.status: dict[str, Any] = {}
         self._joints: JointMap | None = None
-        self._said = ""
-        self._state = self.create_publisher(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, topics.ROBOT_STATE.qos)
-        self._joint_states = self.create_publisher(topics.JOINT_STATES.type, topics.JOINT_STATES.name, topics.JOINT_STATES.qos)
-        self._command = self.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-        self._safety = self.create_publisher(topics.SAFETY.type, topics.SAFETY.name, topics.SAFETY.qos)
-        self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
+        self._hold, self._resets, self._plan_publishers = "", 0, 0
+        self._said = ("", "")
+        self._out = {topic.name: self.create_publisher(topic.type, topic.name, topic.qos) for topic in topics.FROM_DRIVER}
         self.create_subscription(topics.PLAN.type, topics.PLAN.name, self._on_plan, topics.PLAN.qos)
+        self.create_subscription(topics.ESTOP.type, topics.ESTOP.name, self._on_estop, topics.ESTOP.qos)
+        self.create_service(topics.SERVICES["press_estop"], "press_estop", self._on_press)
+        self.create_service(topics.SERVICES["reset_estop"], "reset_estop", self._on_reset)
         self.create_timer(1 / self.robot.rates.state_hz, self._publish_state)
-        self.create_timer(0.02, self._publish_slow)
-        self.create_timer(0.2, self._publish_safety)
+        self.create_timer(0.02, self._ask)
+        self.create_timer(0.1, self._publish_safety)
         self.create_timer(1.0, self._publish_diagnostics)
 
     def _require_no_other_driver(self) -> None:
@@ -63,108 +66,114 @@ class Driver(Node):
             time.sleep(0.05)
 
     def run(self, stop: StopFlag) -> None:
-        """The tracker's loop, on a thread of its own; comes to rest before it ends."""
-        loop = threading.Thread(target=self._loop, args=(stop,), name="tracker")
-        freeze_garbage()
-        before = steal_share()
-        self.get_logger().info(f"{self.robot.name} in simulation, tracker at {self.robot.rates.tracker_hz:g} Hz")
-        loop.start()
-        loop.join()
-        self.plant.safe_action()
-        self.get_logger().info(f"at rest: {self.core.at_rest} ({stop.reason})")
-        self._write_statistics(steal_share(before[:2])[2])
-
-    def _loop(self, stop: StopFlag) -> None:
-        ask_for_real_time(60)
-        sys.setswitchinterval(2e-4)
-        stopped_at: float | None = None
-
-        def step(deadline: float, ticks: int) -> bool:
-            nonlocal stopped_at
-            if stop.is_set() and stopped_at is None:
-                stopped_at = deadline
-                self.core.stop(stop.reason)
-            self.core.tick(deadline + self._anchor, ticks)
-            return stopped_at is None or (not self.core.at_rest and deadline - stopped_at < STOP_LIMIT_S)
-
-        try:
-            run_periodic(1 / self.robot.rates.tracker_hz, step, self.lateness)
-        except Exception as error:  # whatever it was: safe action, and an exit code that says so
-            self.get_logger().fatal(f"the tracker failed: {type(error).__name__}: {error}")
-            stop.set("the tracker failed", failed=True)
+        """Bridge until stopped; the tracker is told to hold by the silence, and stops by its own signal."""
+        while not stop.wait(0.1):
+            pass
 
     def _on_plan(self, message: msg.Plan) -> None:
+        fault = None
         if self._joints is None:
             try:
                 self._joints = JointMap.between(message.name, self.robot.joint_names, "topic plan")
             except BadInput as error:
-                self.core.refused["joint_names"] += 1
                 self.get_logger().error(str(error), throttle_duration_sec=2.0)
-                return
-        self.core.offer(plan_of(message, self._joints))
+                fault = "joint_names"
+        if self._plan_publishers > 1:
+            fault = "second_publisher"
+        plan = plan_of(message, self._joints, self._anchor) if self._joints is not None and fault is None else None
+        if plan is not None and not plan.actions.size:
+            fault = "wrong_size"
+        if plan is None or fault is not None:
+            self.refused[fault or "unreadable"] = self.refused.get(fault or "unreadable", 0) + 1
+            return
+        self._plan_channel.write(pack_plan(plan))
+
+    def _on_estop(self, message: msg.EStop) -> None:
+        source = message.source or "an unnamed source"
+        if message.leaving and not message.pressed:
+            self.estop.leave(source)
+            return
+        self.estop.hear(source, message.pressed, time.monotonic())
+        if message.pressed:
+            self._ask()
+
+    def _on_press(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.estop.latched = self.estop.latched or f"pressed by {PRESSED_HERE}"
+        self._ask()
+        response.success, response.message = True, "pressed; reset_estop releases it"
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        cause = self.estop.reset(time.monotonic())
+        response.success, response.message = cause is None, cause or "released; nothing moves before a new goal"
+        if cause is None:
+            self._resets += 1
+            self._ask()
+        return response
+
+    def _ask(self) -> None:
+        """Tell the tracker what the graph asks; this is our sign of life."""
+        now = time.monotonic()
+        latched = self.estop.look(now)
+        hold = self._hold
+        if self.estop.missing:
+            hold = f"waiting for the e-stop source {self.estop.missing[0]}"
+        request = Request(t=now, estop=latched is not None, estop_reason=latched or "", hold=hold, resets=self._resets)
+        self._requests.write(pack_request(request))
 
     def _publish_state(self) -> None:
-        newest = self.core.newest
-        self._state.publish(robot_state_message(newest.state, newest.seq, newest.epoch, self.robot.joint_names, self.robot.base_frame))
-
-    def _publish_slow(self) -> None:
-        newest, tracker = self.core.newest.state, self.core.tracker
-        stamp = to_time(newest.t)
-        joints = JointState(name=list(self.robot.joint_names), position=newest.q.tolist(), velocity=newest.dq.tolist(), effort=newest.torque.tolist())
-        joints.header.stamp = stamp
-        self._joint_states.publish(joints)
-        command = msg.Command(tick=self.core.newest.seq, plan_seq=tracker.plan_seq, mode=tracker.mode)
-        command.header.stamp = stamp
-        command.q_ref, command.dq_ref, command.torque = newest.q_ref.tolist(), newest.dq_ref.tolist(), newest.torque.tolist()
-        self._command.publish(command)
+        for data in self._states.new()[-1:]:
+            self.newest = unpack_tracker_state(data, self.robot.n)
+            m = self.newest.measured
+            out = robot_state_message(m.state, self._anchor, m.seq, m.epoch, self.robot.joint_names, self.robot.base_frame)
+            self._out[topics.ROBOT_STATE.name].publish(out)
 
     def _publish_safety(self) -> None:
-        publishers = self.count_publishers(topics.PLAN.name)
-        self.core.refuse_plans = "second_publisher" if publishers > 1 else None
-        tracker, dropped = self.core.tracker, self.core.dropped
-        said = f"{publishers} publishers on plan: all plans are refused, the robot holds" if publishers > 1 else ""
-        if said != self._said and said:
-            self.get_logger().error(said)
+        """State of the tracker at 10 Hz, with joint states and the command for those who look on."""
+        data = self._status_channel.newest_message()
+        if data is None or self.newest is None:
+            return
+        self.status = unpack_status(data)
+        self._plan_publishers = self.count_publishers(topics.PLAN.name)
+        self._hold = f"{self._plan_publishers} publishers on plan: all plans are refused" if self._plan_publishers > 1 else ""
+        silent = time.monotonic() - self.newest.measured.state.t > SILENT_S
+        said = (self.status["state"], "no sign of life from the tracker" if silent else self.status["reason"])
+        if said != self._said:
+            self.get_logger().info(f"{said[0]}: {said[1]}")
         self._said = said
-        out = msg.Safety(
-            mode=tracker.mode, reason=said or tracker.reason, dropped_reason=list(dropped), dropped_count=list(dropped.values()),
-            plans_accepted=tracker.gate.accepted, deadline_misses=tracker.gate.deadline_misses,
-            limited_ticks=tracker.limiter.limited_ticks, plan_publishers=publishers,
-        )  # fmt: skip
-        out.header.stamp = to_time(self.core.newest.state.t)
-        self._safety.publish(out)
+        dropped = self.status["dropped"] | self.refused
+        out = safety_message(self.status, dropped, said[1], self.estop.latched, self._plan_publishers)
+        out.header.stamp = to_time(self.newest.measured.state.t + self._anchor)
+        self._out[topics.SAFETY.name].publish(out)
+        self._publish_joints()
+
+    def _publish_joints(self) -> None:
+        assert self.newest is not None
+        state = self.newest.measured.state
+        joints = JointState(name=list(self.robot.joint_names), position=state.q.tolist(), velocity=state.dq.tolist(), effort=state.torque.tolist())
+        joints.header.stamp = to_time(state.t + self._anchor)
+        self._out[topics.JOINT_STATES.name].publish(joints)
+        command = msg.Command(tick=self.newest.measured.seq, plan_seq=self.newest.plan_seq, mode=self.newest.state)
+        command.header.stamp = joints.header.stamp
+        command.q_ref, command.dq_ref, command.torque = state.q_ref.tolist(), state.dq_ref.tolist(), state.torque.tolist()
+        self._out[topics.COMMAND.name].publish(command)
 
     def _publish_diagnostics(self) -> None:
-        values = self.lateness.percentiles_ms(newest=500) | {"skipped": self.lateness.skipped} | self.core.dropped
-        level = DiagnosticStatus.WARN if self.core.dropped else DiagnosticStatus.OK
-        status = DiagnosticStatus(level=level, name="driver", message=self.core.tracker.reason, hardware_id=self.robot.name)
-        status.values = [KeyValue(key=str(key), value=f"{value:.3f}") for key, value in values.items()]
-        out = DiagnosticArray(status=[status])
-        out.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(out)
-
-    def _write_statistics(self, stolen: float) -> None:
-        if not self.run_dir:
+        """Timing, ages and counts of the tracker."""
+        if not self.status:
             return
-        folder, core = Path(self.run_dir), self.core
-        folder.mkdir(parents=True, exist_ok=True)
-        ages = 1e3 * core.state_age_s.newest() if core.state_age_s.count else np.zeros(1)
-        gate = core.tracker.gate
-        late = gate.deadline_misses + gate.dropped["stale"]
-        statistics = {
-            "tracker": {
-                "hz": self.robot.rates.tracker_hz, "ticks": self.lateness.values.count, "skipped": self.lateness.skipped,
-                "lateness_ms": self.lateness.percentiles_ms(),
-            },
-            "state_to_command_ms": {"p50": float(np.percentile(ages, 50)), "p99": float(np.percentile(ages, 99))},
-            "plans_accepted": gate.accepted, "plans_dropped": core.dropped, "deadline_misses": late,
-            "deadline_miss_ratio": late / max(1, gate.accepted + gate.dropped["stale"]), "steal_share": stolen, "at_rest": core.at_rest,
-        }  # fmt: skip
-        (folder / "driver.json").write_text(json.dumps(statistics, indent=1))
-        if core.trace:
-            t, q, dq, dq_ref, ee, mode = (np.array(column) for column in zip(*list(core.trace), strict=True))
-            np.savez_compressed(folder / "lateness.npz", lateness_s=self.lateness.values.newest())
-            np.savez_compressed(folder / "trace.npz", t=t, q=q, dq=dq, dq_ref=dq_ref, ee=ee, mode=mode)
+        status = self.status
+        values = {f"{group} {key}": status[group][key] for group in ("lateness_ms", "work_ms", "state_age_ms") for key in ("p50", "p99", "p999")}
+        values |= {key: status[key] for key in ("skipped", "accepted", "deadline_misses", "steal_share", "epoch")}
+        values |= {f"dropped {key}": value for key, value in (status["dropped"] | self.refused).items()}
+        values |= {f"sensor {key}": value for key, value in status["sensor_faults"].items()}
+        bad = bool(status["estop"]) or status["state"] in ("damped", "idle")
+        out = DiagnosticStatus(level=DiagnosticStatus.ERROR if bad else DiagnosticStatus.OK, name="tracker", message=f"{status['state']}: {status['reason']}")
+        out.hardware_id = self.robot.name
+        out.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
+        array = DiagnosticArray(status=[out])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._out[topics.DIAGNOSTICS.name].publish(array)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from taustack.config import load_robot
 from taustack.controllers.bundle import load_bundle
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS
-from taustack.realtime import StopFlag
+from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 

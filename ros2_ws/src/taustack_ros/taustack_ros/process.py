@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,9 +17,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from taustack.errors import TaustackError
-from taustack.realtime import StopFlag, ask_for_real_time
+from taustack.realtime import ask_for_real_time
+from taustack.stop_flag import StopFlag
+from taustack_ros import topics
 
 HARD_EXIT_S = 6.0
+HEARTBEAT_S = 0.1
+HUNG_S = 1.0  # a main loop without progress for this long gives no heartbeat
 
 
 class Runs(Protocol):
@@ -29,13 +34,32 @@ class Runs(Protocol):
         ...
 
 
+class Progress(Protocol):
+    """A node whose main loop can hang while its executor lives."""
+
+    progress_at: float
+
+
+def start_heartbeat(node: Node) -> None:
+    """Signs of life from the executor; a node with `progress_at` (monotonic, [s]) gives them only while its main loop moves on."""
+    publisher = node.create_publisher(topics.HEARTBEAT.type, topics.HEARTBEAT.name, topics.HEARTBEAT.qos)
+
+    def beat() -> None:
+        if time.monotonic() - getattr(node, "progress_at", time.monotonic()) < HUNG_S:
+            message = topics.HEARTBEAT.type(node=node.get_name(), pid=os.getpid())
+            message.header.stamp = node.get_clock().now().to_msg()
+            publisher.publish(message)
+
+    node.create_timer(HEARTBEAT_S, beat)
+
+
 def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
     """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code.
 
     With a priority the whole process asks for SCHED_FIFO before it makes any thread: a thread that holds the interpreter's
     lock at a lower priority would otherwise keep a higher one waiting for as long as the planner computes.
     """
-    if priority is not None:
+    if priority is not None and real_time_wanted():
         refused = ask_for_real_time(priority)
         if refused:
             print(f"warning: {refused}", file=sys.stderr, flush=True)
@@ -48,6 +72,7 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
     node: Node | None = None
     try:
         node = make()
+        start_heartbeat(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         spinner = threading.Thread(target=_spin, args=(executor, stop), name="executor", daemon=True)
@@ -63,6 +88,11 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def real_time_wanted() -> bool:
+    """False if TAUSTACK_REAL_TIME=0: for measuring what the priorities are worth."""
+    return os.environ.get("TAUSTACK_REAL_TIME", "1") != "0"
 
 
 def _spin(executor: Executor, stop: StopFlag) -> None:

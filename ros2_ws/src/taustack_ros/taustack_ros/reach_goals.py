@@ -13,7 +13,7 @@ from rclpy.task import Future
 from taustack_msgs.action import ReachGoal
 
 from taustack.errors import TaustackError
-from taustack.realtime import StopFlag
+from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 
@@ -49,7 +49,8 @@ class ReachGoals(Node):
             result = self._reach(point, stop)
             if stop.is_set():
                 return
-            self.results.append({"goal": point, "reached": result.reached, "error_m": result.final_error, "elapsed_s": result.elapsed_s, "at": time.time()})
+            outcome = {"reached": result.reached, "error_m": result.final_error, "elapsed_s": result.elapsed_s}
+            self.results.append({"goal": point, "at": time.monotonic(), **outcome})
             target = ", ".join(f"{v:6.3f}" for v in point)
             print(f"{i + 1:>4}  {target}   {'yes' if result.reached else 'NO':>7}  {1e3 * result.final_error:10.1f}  {result.elapsed_s:8.2f}", flush=True)
             self.results_path.write_text(json.dumps(self.results))

@@ -17,7 +17,7 @@ from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
 from taustack.errors import UnknownName
-from taustack.realtime import StopFlag
+from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.process import run_node
 
@@ -67,10 +67,12 @@ class SubgoalPlanner(Node):
         self._ee: np.ndarray | None = None
         self._received_at = 0.0
         self._seq = 0
+        self._forbidden = ""
         self._pursuit: Pursuit | None = None
         self._recent: deque[float] = deque(maxlen=FLOOD)
         self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
+        self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_timer(WATCH_S, self._watch)
         self._server = ActionServer(
             self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT
@@ -84,6 +86,12 @@ class SubgoalPlanner(Node):
 
     def _on_state(self, message: msg.RobotState) -> None:
         self._ee, self._received_at = np.array([message.ee.x, message.ee.y, message.ee.z]), time.monotonic()
+
+    def _on_safety(self, message: msg.Safety) -> None:
+        """An e-stop, or damping, ends the goal that runs; new ones are refused until it is reset."""
+        self._forbidden = message.reason if message.estop or message.mode == "damped" else ""
+        if self._forbidden and self._pursuit is not None:
+            self._finish(self._pursuit, f"stopped: {self._forbidden}")
 
     def _on_goal(self, request: ReachGoal.Goal) -> GoalResponse:
         fault = self._fault(request)
@@ -110,6 +118,8 @@ class SubgoalPlanner(Node):
         expected = self.robot.workspace.fault(point)
         if expected is not None:
             return f"target.point: got {point.tolist()}, expected {expected}"
+        if self._forbidden:
+            return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
         if self._ee is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
         return None

@@ -8,8 +8,9 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
-from taustack_msgs.msg import Command, Model, Plan, RobotState, Safety, Subgoal
+from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Plan, RobotState, Safety, Subgoal
 from taustack_msgs.srv import PredictRollout
 
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -35,8 +36,11 @@ PLAN = Topic(name="plan", type=Plan, qos=RELIABLE, rate="plan_hz")
 COMMAND = Topic(name="command", type=Command, qos=NEWEST, rate="50 Hz")
 MODEL = Topic(name="model", type=Model, qos=LATCHED, rate="on change")
 SAFETY = Topic(name="safety", type=Safety, qos=LATCHED, rate="5 Hz")
+ESTOP = Topic(name="estop", type=EStop, qos=RELIABLE, rate="20 Hz a source")
+HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=RELIABLE, rate="10 Hz a node", logged=False)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz")
 
-TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, MODEL, SAFETY, DIAGNOSTICS)
-SERVICES = {"predict_rollout": PredictRollout}
+TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
+SERVICES = {"predict_rollout": PredictRollout, "press_estop": Trigger, "reset_estop": Trigger}
 ACTIONS = {"reach_goal": ReachGoal}
+FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, SAFETY, DIAGNOSTICS)

@@ -1,0 +1,69 @@
+"""What plans when the learned model cannot: resolved-rate control towards the goal, by the robot's kinematics alone (Whitney 1969)."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.controllers.plan import Plan
+from taustack.errors import PlanFailed
+from taustack.kinematics import KinematicChain
+from taustack.layout import Measured
+
+FloatArray = NDArray[np.float64]
+GAIN = 2.0  # [1/s] of the distance; slow on purpose
+SPEED = 0.25  # [m/s] of the end effector at most
+DAMPING = 0.05  # [m] of the least squares
+DIFFERENCE = 1e-5  # [rad or m] for the Jacobian
+
+
+class ResolvedRate:
+    """Plans a straight, slow way for the end effector; within half the velocity limits of the joints.
+
+    Args:
+        robot: limits and step.
+        chain: kinematics of the end effector.
+        horizon: actions in a plan.
+        latency_s: from the state to the effect of its plan [s].
+    """
+
+    def __init__(self, robot: RobotConfig, chain: KinematicChain, horizon: int, latency_s: float) -> None:
+        self.chain, self.horizon, self.latency_s, self.dt = chain, horizon, latency_s, robot.rates.control_dt
+        self._velocity = 0.5 * robot.limits("velocity")
+        self._acceleration = 0.5 * robot.limits("acceleration") * self.dt
+
+    def plan(self, measured: Measured, goal: FloatArray, seq: int) -> Plan:
+        """Plan from a measurement to a goal (3,) [m].
+
+        Raises:
+            PlanFailed: the state or the goal is not finite.
+        """
+        started = time.perf_counter()
+        state, n = measured.state, len(self._velocity)
+        if not (np.isfinite(state.x()).all() and np.isfinite(goal).all()):
+            raise PlanFailed("state or goal is not finite")
+        q, dq = state.q_ref.copy(), state.dq_ref.copy()
+        jacobian, tip = self._jacobian(q)
+        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING**2 * np.eye(3))
+        actions = np.empty((self.horizon, n))
+        for h in range(self.horizon):
+            error = goal - tip
+            velocity = GAIN * error * min(1.0, SPEED / max(1e-9, GAIN * float(np.linalg.norm(error))))
+            wanted = inverse @ velocity
+            wanted *= min(1.0, float(np.min(self._velocity / np.maximum(np.abs(wanted), 1e-9))))
+            dq = np.clip(wanted, dq - self._acceleration, dq + self._acceleration)
+            tip = tip + self.dt * (jacobian @ dq)
+            actions[h] = dq
+        return Plan(
+            seq=seq, state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=state.t + self.latency_s, dt=self.dt, actions=actions,
+            states=np.zeros((0, 4 * n)), plan_time_s=time.perf_counter() - started, planner="fallback",
+        )  # fmt: skip
+
+    def _jacobian(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Jacobian (3, n) of the end effector by forward differences, and its position (3,) [m]."""
+        moved = np.vstack([q, q + DIFFERENCE * np.eye(len(q))])
+        positions = np.asarray(self.chain.position(moved))
+        return (positions[1:] - positions[0]).T / DIFFERENCE, positions[0]

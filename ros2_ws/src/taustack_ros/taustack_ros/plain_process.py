@@ -1,0 +1,66 @@
+"""What a process without rclpy does: ROS arguments, signals, real-time privileges, one line for bad input, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import itertools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import yaml
+
+from taustack.errors import BadInput, TaustackError
+from taustack.realtime import ask_for_real_time, lock_memory, pin_to_core
+from taustack.shared_memory import session_folder
+from taustack.stop_flag import StopFlag
+
+HARD_EXIT_S = 6.0
+
+
+def ros_parameters(arguments: list[str]) -> dict[str, str]:
+    """Values of `-p name:=value` in a ROS command line; remaps are for nodes and are passed over."""
+    found = {}
+    for flag, text in itertools.pairwise(arguments):
+        if flag in ("-p", "--param"):
+            name, separator, value = text.partition(":=")
+            if not separator:
+                raise BadInput("argument", "-p", text, "NAME:=VALUE")
+            found[name] = str(yaml.safe_load(value) if value else "")
+    return found
+
+
+def session_name() -> str:
+    """TAUSTACK_SESSION, or one a ROS domain."""
+    return os.environ.get("TAUSTACK_SESSION") or f"domain{os.environ.get('ROS_DOMAIN_ID', '0')}"
+
+
+def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int, core: int | None = None) -> int:
+    """Ask for the privileges, say what could not be had, run the body until SIGINT or SIGTERM; returns the exit code."""
+    faulthandler.enable()
+    if os.environ.get("TAUSTACK_REAL_TIME", "1") != "0":
+        for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core)):
+            if refused:
+                print(f"warning: {refused}", file=sys.stderr, flush=True)
+    stop = StopFlag()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda n, _: _stop(stop, n))
+    try:
+        session_folder(session_name())
+        body(ros_parameters(sys.argv[1:]), stop)
+    except TaustackError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 1 if stop.failed else 0
+
+
+def _stop(stop: StopFlag, number: int) -> None:
+    stop.set(signal.Signals(number).name)
+    # Whatever hangs, the process ends.
+    with contextlib.suppress(RuntimeError):
+        timer = threading.Timer(HARD_EXIT_S, os._exit, args=(1,))
+        timer.daemon = True
+        timer.start()

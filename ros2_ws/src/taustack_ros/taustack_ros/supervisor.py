@@ -1,0 +1,114 @@
+"""supervisor: watches the others' signs of life, ends what hangs so that it is restarted, and presses the e-stop when it must."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import psutil
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from taustack_msgs import msg
+
+from taustack.controllers.wire import reader, unpack_status
+from taustack.shared_memory import session_folder
+from taustack.stop_flag import StopFlag
+from taustack_ros import parameters, topics
+from taustack_ros.plain_process import session_name
+from taustack_ros.process import run_node
+
+SOURCE = "supervisor"
+BEAT_S = 0.05
+HUNG_S = 2.0  # without a heartbeat a restartable node is killed, to be started anew
+TRACKER_SILENT_S = 0.5
+
+
+class Supervisor(Node):
+    """See the module. Its own death is a silent e-stop source."""
+
+    def __init__(self) -> None:
+        super().__init__("supervisor")
+        self._restartable = parameters.text(self, "restartable", "", "nodes that may be killed when they hang, comma-separated").split(",")
+        self._bring_up = [name for name in parameters.text(self, "bring_up", "", "nodes in the order they come up, comma-separated").split(",") if name]
+        self._status = reader(session_folder(session_name()), "status")
+        self._heard: dict[str, float] = {}
+        self._processes: dict[str, psutil.Process] = {}
+        self._started = time.monotonic()
+        self._up: list[str] = []
+        self._tracker_seen = False
+        self._reason = ""
+        self._estop = self.create_publisher(topics.ESTOP.type, topics.ESTOP.name, topics.ESTOP.qos)
+        self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
+        self.create_subscription(topics.HEARTBEAT.type, topics.HEARTBEAT.name, self._on_heartbeat, topics.HEARTBEAT.qos)
+        self.create_timer(BEAT_S, self._beat)
+        self.create_timer(0.25, self._look)
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    def run(self, stop: StopFlag) -> None:
+        """Watch until stopped; then say so, for a source that is silent counts as pressed."""
+        while not stop.wait(0.1):
+            pass
+        self._say(pressed=True, reason="the supervisor stops")
+
+    def _on_heartbeat(self, message: msg.Heartbeat) -> None:
+        self._heard[message.node] = time.monotonic()
+        known = self._processes.get(message.node)
+        if known is None or known.pid != message.pid:
+            try:
+                self._processes[message.node] = psutil.Process(message.pid)
+            except psutil.NoSuchProcess:
+                return
+
+    def _beat(self) -> None:
+        """Sign of life as e-stop source, 20 Hz; pressed while the tracker is silent."""
+        data = self._status.newest_message()
+        if data is not None:
+            self._tracker_seen = True
+            silent = time.monotonic() - float(unpack_status(data)["t"]) > TRACKER_SILENT_S
+            self._reason = "no sign of life from the tracker" if silent else ""
+        self._say(pressed=bool(self._reason), reason=self._reason)
+
+    def _say(self, *, pressed: bool, reason: str) -> None:
+        out = msg.EStop(source=SOURCE, pressed=pressed, reason=reason)
+        out.header.stamp = self.get_clock().now().to_msg()
+        self._estop.publish(out)
+
+    def _look(self) -> None:
+        """Tell what came up, in order; kill what hangs and may be restarted."""
+        now = time.monotonic()
+        while self._bring_up and (self._bring_up[0] in self._heard or (self._bring_up[0] == "tracker" and self._tracker_seen)):
+            name = self._bring_up.pop(0)
+            self._up.append(name)
+            self.get_logger().info(f"up: {name} ({now - self._started:.1f} s)")
+        for name, heard in list(self._heard.items()):
+            if now - heard > HUNG_S and name in self._restartable:
+                del self._heard[name]
+                process = self._processes.pop(name, None)
+                if process is not None and process.is_running():
+                    self.get_logger().error(f"{name} hangs for {now - heard:.1f} s: killed, to be started anew")
+                    os.kill(process.pid, signal.SIGKILL)
+
+    def _publish_diagnostics(self) -> None:
+        """CPU, memory, threads and descriptors of every node."""
+        array = DiagnosticArray()
+        array.header.stamp = self.get_clock().now().to_msg()
+        for name, process in list(self._processes.items()):
+            try:
+                with process.oneshot():
+                    values = {
+                        "cpu_percent": process.cpu_percent(), "rss_mb": process.memory_info().rss / 1e6, "threads": process.num_threads(),
+                        "descriptors": process.num_fds(),
+                    }  # fmt: skip
+            except psutil.Error:
+                continue
+            silent = time.monotonic() - self._heard.get(name, 0.0) > 0.5
+            status = DiagnosticStatus(level=DiagnosticStatus.WARN if silent else DiagnosticStatus.OK, name=name, message="silent" if silent else "alive")
+            status.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
+            array.status.append(status)
+        self._diagnostics.publish(array)
+
+
+def main() -> None:
+    sys.exit(run_node(Supervisor, priority=35))

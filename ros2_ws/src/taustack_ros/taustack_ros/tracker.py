@@ -1,0 +1,40 @@
+"""tracker: follows plans, filters, commands the robot. No rclpy: plans come and states go through shared memory."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from taustack.config import load_robot
+from taustack.controllers.tracker_process import TrackerProcess
+from taustack.shared_memory import session_folder
+from taustack.sim.keep_out import keep_out_from_model
+from taustack.sim.mjcf import compile_model
+from taustack.stop_flag import StopFlag
+from taustack_ros.plain_process import run_plain, session_name
+
+PRIORITY = 60
+
+
+def body(parameters: dict[str, str], stop: StopFlag) -> None:
+    """Track until stopped and at rest, then write what was measured."""
+    robot = load_robot(parameters.get("robot", ""))
+    process = TrackerProcess(robot, session_folder(session_name()), keep_out_from_model(compile_model(robot), robot))
+    print(f"{robot.name}: tracker at {robot.rates.tracker_hz:g} Hz", file=sys.stderr, flush=True)
+    try:
+        process.run(stop)
+    finally:
+        print(f"at rest: {process.core.at_rest} ({stop.reason})", file=sys.stderr, flush=True)
+        if parameters.get("run_dir"):
+            folder = Path(parameters["run_dir"])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "tracker.json").write_text(json.dumps({"hz": robot.rates.tracker_hz} | process.status(), indent=1))
+            np.savez_compressed(folder / "lateness.npz", counts=process.lateness.counts, bin_s=process.lateness.bin_s)
+        process.close()
+
+
+def main() -> None:
+    sys.exit(run_plain(body, PRIORITY))

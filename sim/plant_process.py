@@ -1,0 +1,110 @@
+"""The simulated robot as a process of its own: impedance law, own watchdog, faults, and the true course of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.controllers.wire import Measurement, pack_measurement, reader, unpack_command, writer
+from taustack.realtime import Durations, freeze_garbage, run_periodic
+from taustack.sim.faulty_robot import FaultyRobot
+from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Scenario
+from taustack.stop_flag import StopFlag
+
+TRACE_S = 120.0  # the newest part of the run that is kept
+CATCH_UP = 10  # steps at most that are made up for after the process did not run
+AFTER_STOP_S = 0.5  # the robot outlives who commands it, so that its watchdog ends the motion
+
+
+class Trace:
+    """The truth, one row a step: t, self_stopped, damped, then q, dq, q_ref, dq_ref, torque (n each) and the end effector (3)."""
+
+    def __init__(self, n: int, rows: int) -> None:
+        self.n, self.rows = n, np.zeros((rows, 6 + 5 * n))
+        self.count = 0
+
+    def add(self, t: float, plant: MujocoPlant) -> None:
+        """Keep the plant's state as the newest row."""
+        row, n, truth = self.rows[self.count % len(self.rows)], self.n, plant.truth()
+        row[:3] = t, plant.self_stopped, plant.self_stop.damped
+        row[3:6] = truth.ee
+        for i, vector in enumerate((truth.q, truth.dq, truth.q_ref, truth.dq_ref, truth.torque)):
+            row[6 + i * n : 6 + (i + 1) * n] = vector
+        self.count += 1
+
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """The rows by name, the oldest first."""
+        kept, n = min(self.count, len(self.rows)), self.n
+        rows = self.rows[np.arange(self.count - kept, self.count) % len(self.rows)]
+        vectors = {name: rows[:, 6 + i * n : 6 + (i + 1) * n] for i, name in enumerate(("q", "dq", "q_ref", "dq_ref", "torque"))}
+        return {"t": rows[:, 0], "self_stopped": rows[:, 1], "damped": rows[:, 2], "ee": rows[:, 3:6], **vectors}
+
+
+class PlantProcess:
+    """Commands in, measurements out, one step of the plant a period.
+
+    Args:
+        robot, scenario: what is simulated, with its faults; their times count from the first command.
+        folder: the session's channels.
+    """
+
+    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.robot, self.clock = robot, clock
+        rng = np.random.default_rng(0)
+        self.plant = MujocoPlant(robot, scenario, rng)
+        self.hardware = FaultyRobot(self.plant, scenario.faults, rng)
+        self._commands, self._measurements = reader(folder, "command"), writer(folder, "measurement")
+        self.trace = Trace(robot.n, round(TRACE_S * robot.rates.plant_hz))
+        self.lateness = Durations()
+        self.unreadable = 0
+
+    def run(self, stop: StopFlag) -> None:
+        """Step until stopped."""
+        stopped_at: float | None = None
+
+        def step(deadline: float, ticks: int) -> bool:
+            nonlocal stopped_at
+            if stop.is_set() and stopped_at is None:
+                stopped_at = deadline
+            self.step(min(ticks, CATCH_UP))
+            return stopped_at is None or deadline - stopped_at < AFTER_STOP_S
+
+        freeze_garbage()
+        run_periodic(self.plant.dt, step, self.lateness, self.clock)
+
+    def step(self, steps: int = 1) -> None:
+        """Take the newest command, simulate, measure."""
+        for data in self._commands.new()[-1:]:
+            try:
+                command = unpack_command(data, self.robot.n)
+            except ValueError:
+                self.unreadable += 1
+                continue
+            if command.damped:
+                self.hardware.damp()
+            else:
+                self.hardware.write(command.q_ref, command.dq_ref)
+        for _ in range(steps):
+            self.hardware.step()
+        now = self.clock()
+        self.trace.add(now, self.plant)
+        state = self.hardware.read()
+        lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
+        measured = dataclasses.replace(state, t=now - lag)
+        self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
+
+    def write_trace(self, folder: Path) -> None:
+        """The truth of the run's last two minutes, as plant.npz."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / "plant.npz", **self.trace.columns())
+
+    def close(self) -> None:
+        self._commands.close()
+        self._measurements.close()
