@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,8 +74,8 @@ class PlanGate:
         """Forget the order of plans: the robot was reset."""
         self._epoch, self._last_seq = epoch, -1
 
-    def admit(self, plan: Plan, now: float, expected: FloatArray) -> bool:
-        """True if the plan may be followed; counts it either way. `expected` (nu,): velocity of the reference when it takes effect."""
+    def admit(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> bool:
+        """True if the plan may be followed; counts it either way. `expected`: velocity (nu,) of the reference at a time."""
         reason = self.fault(plan, now, expected)
         if reason is not None:
             self.dropped[reason] += 1
@@ -84,7 +85,7 @@ class PlanGate:
         self.deadline_misses += now > plan.effective_t
         return True
 
-    def fault(self, plan: Plan, now: float, expected: FloatArray) -> str | None:
+    def fault(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> str | None:
         """Why the plan is dropped: wrong_size, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
         h = len(plan.actions)
         if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
@@ -99,6 +100,6 @@ class PlanGate:
             return "stale"
         if plan.state_t > now + 1e-3 or plan.effective_t - plan.state_t > self.rules.max_age_s:
             return "from_the_future"
-        if (np.abs(plan.actions[0] - expected) > self.rules.max_jump).any():
+        if (np.abs(plan.actions[0] - expected(plan.effective_t)) > self.rules.max_jump).any():
             return "jump"
         return None

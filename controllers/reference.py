@@ -92,7 +92,7 @@ class JerkLimited:
 
     def __init__(self, limits: ReferenceLimits, dt: float) -> None:
         n = len(limits.velocity)
-        self.dt, self.acceleration = dt, limits.acceleration
+        self.dt, self.acceleration, self.jerk = dt, limits.acceleration, limits.jerk
         self.step_of_acceleration = 0.5 * limits.jerk * dt
         self.gain = np.minimum(0.5 * limits.jerk / (2 * limits.acceleration), 0.5 / dt)
         self._zero = [0.0] * n
@@ -120,5 +120,17 @@ class JerkLimited:
         given.current_position, given.current_velocity, given.current_acceleration = start.q.tolist(), start.dq.tolist(), start.ddq.tolist()
         given.target_velocity, given.target_acceleration = self._zero, self._zero
         self._generator.calculate(given, trajectory)
-        extrema = trajectory.position_extrema
-        return StopPath(trajectory=trajectory, lowest=np.array([e.min for e in extrema]), highest=np.array([e.max for e in extrema]))
+        end = np.array(trajectory.at_time(trajectory.duration)[0])
+        # Ruckig's own `position_extrema` counts the target position in, which velocity control does not have (0.19.4).
+        reach = np.array([start.q, end, start.q + self._before_turning(start)])
+        return StopPath(trajectory=trajectory, lowest=reach.min(axis=0), highest=reach.max(axis=0))
+
+    def _before_turning(self, start: Reference) -> FloatArray:
+        """The way (n,) before a velocity that the acceleration reverses is zero; zero for a stop without a turn."""
+        v, a = np.abs(start.dq), np.abs(start.ddq)
+        root = a * a - 2 * self.jerk * v
+        turns = (start.dq * start.ddq < 0) & (root > 0)
+        if not turns.any():
+            return np.zeros_like(v)
+        t = (a - np.sqrt(np.maximum(root, 0.0))) / self.jerk
+        return np.where(turns, np.sign(start.dq) * t * (v - t * (a / 2 - self.jerk * t / 6)), 0.0)

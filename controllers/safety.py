@@ -72,6 +72,8 @@ class SafetyFilter:
 
     def stop(self, start: Reference) -> Reference:
         """One tick of the fastest stop: by the invariant always within the limits."""
+        if not (start.dq.any() or start.ddq.any()):
+            return start
         return self._motion.stop(start).at(self.dt)
 
     def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
@@ -123,10 +125,22 @@ class SafetyFilter:
                 acted[rule] = float(-amount)
         return (before.at(self.dt) if nearer.any() else step), acted
 
+    def look_ahead(self, start: Reference) -> None:
+        """Renew what is known of the clearance around a reference. Alters no result: done between ticks, it spares the next ones a full look."""
+        if self.keep_out is None:
+            return
+        along, left = self._known
+        now = self._motion.stop(start).along()
+        if left > 0 and self.keep_out.change(np.abs(now - along).max(axis=0)) < 0.3 * left:
+            return
+        self._look(now)
+
     def _clearance(self, path: StopPath) -> FloatArray:
         """Least distances (2,) [m] beyond the margin along a stop: to the box, and between parts of the robot."""
+        return self._look(path.along())
+
+    def _look(self, along: FloatArray) -> FloatArray:
         assert self.keep_out is not None
-        along = path.along()
         left = np.asarray(self.keep_out.distances(along).min(axis=1) - self.margin)
         self._known = (along, float(left.min()))
         return left

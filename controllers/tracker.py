@@ -99,13 +99,16 @@ class Tracker:
         if self._forbidden is not None:
             self.refused["not_now"] += 1
             return False
-        newest = self._pending[-1] if self._pending else self._active
-        expected = newest.velocity(plan.effective_t, self._start)[0] if newest is not None else self.reference.dq
-        if not self.gate.admit(plan, now, expected):
+        if not self.gate.admit(plan, now, self._expected):
             return False
         # Plans wait in line: a new one often comes before the one ahead of it has taken effect.
         self._pending.append(plan)
         return True
+
+    def _expected(self, t: float) -> FloatArray:
+        """Velocity of the reference (n,) at time t [s], by the newest plan."""
+        newest = self._pending[-1] if self._pending else self._active
+        return newest.velocity(t, self._start)[0] if newest is not None else self.reference.dq
 
     def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:
         """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""

@@ -65,7 +65,7 @@ class TrackerProcess:
 
     def tick(self, hold: str | None = None) -> None:
         """One tick at the clock's time."""
-        now = self.clock()
+        now, began = self.clock(), time.thread_time()
         for data in self._plans.new():
             try:
                 self.core.offer(unpack_plan(data))
@@ -76,7 +76,8 @@ class TrackerProcess:
         tracker, newest = self.core.tracker, self.core.newest
         assert newest is not None
         self._states.write(pack_tracker_state(TrackerState(measured=newest, state=tracker.state, plan_seq=tracker.plan_seq)))
-        self.work.add(self.clock() - now)
+        self.work.add(time.thread_time() - began)
+        tracker.filter.look_ahead(tracker.reference)
         if now - self._status_at >= STATUS_EVERY_S:
             self._status_at = now
             self._status.write(pack_status(self.status()))

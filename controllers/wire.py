@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from taustack.shared_memory import Reader, Writer
 FloatArray = NDArray[np.float64]
 MAX_HORIZON = 400
 TEXT = 200  # bytes of a reason
-VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
+STATE_HEAD = struct.Struct("<dQQII")  # t, seq, plan_seq, epoch, flags
+COMMAND_HEAD = struct.Struct("<d?7x")  # t, damped
 PLAN_HEAD = np.dtype([
     ("seq", "<u8"), ("state_seq", "<u8"), ("epoch", "<u4"), ("h", "<u4"), ("n", "<u4"), ("state_t", "<f8"), ("effective_t", "<f8"), ("dt", "<f8"),
 ])  # fmt: skip
@@ -79,29 +80,19 @@ class TrackerState:
     plan_seq: int
 
 
-@functools.cache
-def _measurement_type(n: int) -> np.dtype[Any]:
-    head = [("t", "<f8"), ("seq", "<u8"), ("plan_seq", "<u8"), ("epoch", "<u4"), ("flags", "<u4"), ("ee", "<f8", (3,))]
-    return np.dtype([*head, *((name, "<f8", (n,)) for name in VECTORS)])
-
-
-@functools.cache
-def _command_type(n: int) -> np.dtype[Any]:
-    return np.dtype([("t", "<f8"), ("damped", "<u4"), ("q_ref", "<f8", (n,)), ("dq_ref", "<f8", (n,))])
-
-
 def _pack_state(state: RobotState, flags: int, seq: int = 0, epoch: int = 0, plan_seq: int = 0) -> bytes:
-    record = np.zeros((), _measurement_type(len(state.q)))
-    record["t"], record["flags"], record["seq"], record["epoch"], record["plan_seq"] = state.t, flags, seq, epoch, plan_seq
-    for name in VECTORS:
-        record[name] = getattr(state, name)
-    record["ee"] = state.ee
-    return record.tobytes()
+    vectors = np.concatenate((state.q, state.dq, state.q_ref, state.dq_ref, state.torque, state.ee))
+    return STATE_HEAD.pack(state.t, seq, plan_seq, epoch, flags) + vectors.tobytes()
 
 
-def _unpack_state(data: bytes, n: int) -> tuple[RobotState, Any]:
-    record = np.frombuffer(data, _measurement_type(n), count=1)[0]
-    return RobotState(t=float(record["t"]), ee=record["ee"], **{name: record[name] for name in VECTORS}), record
+def _unpack_state(data: bytes, n: int) -> tuple[RobotState, tuple[int, int, int, int]]:
+    """The state, and seq, plan_seq, epoch, flags."""
+    if len(data) != STATE_HEAD.size + 8 * (5 * n + 3):
+        raise ValueError(f"a state of {len(data)} bytes, expected {STATE_HEAD.size + 8 * (5 * n + 3)} for {n} joints")
+    t, *head = STATE_HEAD.unpack_from(data)
+    v = np.frombuffer(data, np.float64, offset=STATE_HEAD.size)
+    state = RobotState(t=t, q=v[:n], dq=v[n : 2 * n], q_ref=v[2 * n : 3 * n], dq_ref=v[3 * n : 4 * n], torque=v[4 * n : 5 * n], ee=v[5 * n :])
+    return state, (head[0], head[1], head[2], head[3])
 
 
 def pack_measurement(measurement: Measurement) -> bytes:
@@ -110,8 +101,8 @@ def pack_measurement(measurement: Measurement) -> bytes:
 
 def unpack_measurement(data: bytes, n: int) -> Measurement:
     """Raises ValueError if it is not one of a robot of n joints; so do the others."""
-    state, record = _unpack_state(data, n)
-    return Measurement(state=state, estop=bool(record["flags"] & 1), self_stopped=bool(record["flags"] & 2))
+    state, (_, _, _, flags) = _unpack_state(data, n)
+    return Measurement(state=state, estop=bool(flags & 1), self_stopped=bool(flags & 2))
 
 
 def pack_tracker_state(out: TrackerState) -> bytes:
@@ -120,20 +111,20 @@ def pack_tracker_state(out: TrackerState) -> bytes:
 
 
 def unpack_tracker_state(data: bytes, n: int) -> TrackerState:
-    state, record = _unpack_state(data, n)
-    measured = Measured(state=state, seq=int(record["seq"]), epoch=int(record["epoch"]))
-    return TrackerState(measured=measured, state=STATES[min(int(record["flags"]), len(STATES) - 1)], plan_seq=int(record["plan_seq"]))
+    state, (seq, plan_seq, epoch, flags) = _unpack_state(data, n)
+    return TrackerState(measured=Measured(state=state, seq=seq, epoch=epoch), state=STATES[min(flags, len(STATES) - 1)], plan_seq=plan_seq)
 
 
 def pack_command(command: CommandOut) -> bytes:
-    record = np.zeros((), _command_type(len(command.q_ref)))
-    record["t"], record["damped"], record["q_ref"], record["dq_ref"] = command.t, command.damped, command.q_ref, command.dq_ref
-    return record.tobytes()
+    return COMMAND_HEAD.pack(command.t, command.damped) + np.concatenate((command.q_ref, command.dq_ref)).tobytes()
 
 
 def unpack_command(data: bytes, n: int) -> CommandOut:
-    record = np.frombuffer(data, _command_type(n), count=1)[0]
-    return CommandOut(t=float(record["t"]), q_ref=record["q_ref"], dq_ref=record["dq_ref"], damped=bool(record["damped"]))
+    if len(data) != COMMAND_HEAD.size + 16 * n:
+        raise ValueError(f"a command of {len(data)} bytes, expected {COMMAND_HEAD.size + 16 * n} for {n} joints")
+    t, damped = COMMAND_HEAD.unpack_from(data)
+    v = np.frombuffer(data, np.float64, offset=COMMAND_HEAD.size)
+    return CommandOut(t=t, q_ref=v[:n], dq_ref=v[n:], damped=damped)
 
 
 def pack_plan(plan: Plan) -> bytes:

@@ -36,6 +36,8 @@ class FaultyRobot:
     def read(self) -> RobotState:
         """Newest measurement, as the sensors that fail show it."""
         state = self.plant.read()
+        if not self.faults:
+            return state
         if not self._history or state.t > self._history[-1].t:
             self._history.append(state)
         for fault in self.faults:
@@ -67,6 +69,9 @@ class FaultyRobot:
     def step(self) -> None:
         """One step of the plant, with what its motors and its surroundings suffer."""
         plant, t = self.plant, self.plant.data.time
+        if not self.faults:
+            plant.step()
+            return
         plant.torque_scale[:] = 1.0
         plant.actuator_delay_s = plant.scenario.actuator_delay_s
         plant.push[:] = 0.0

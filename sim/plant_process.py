@@ -6,12 +6,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.wire import Measurement, pack_measurement, reader, unpack_command, writer
+from taustack.layout import RobotState
 from taustack.realtime import Durations, freeze_garbage, run_periodic
 from taustack.sim.faulty_robot import FaultyRobot
 from taustack.sim.plant import MujocoPlant
@@ -30,13 +32,11 @@ class Trace:
         self.n, self.rows = n, np.zeros((rows, 6 + 5 * n))
         self.count = 0
 
-    def add(self, t: float, plant: MujocoPlant) -> None:
+    def add(self, t: float, truth: RobotState, *, self_stopped: bool, damped: bool) -> None:
         """Keep the plant's state as the newest row."""
-        row, n, truth = self.rows[self.count % len(self.rows)], self.n, plant.truth()
-        row[:3] = t, plant.self_stopped, plant.self_stop.damped
-        row[3:6] = truth.ee
-        for i, vector in enumerate((truth.q, truth.dq, truth.q_ref, truth.dq_ref, truth.torque)):
-            row[6 + i * n : 6 + (i + 1) * n] = vector
+        row = self.rows[self.count % len(self.rows)]
+        row[0], row[1], row[2] = t, self_stopped, damped
+        row[3:] = np.concatenate((truth.ee, truth.q, truth.dq, truth.q_ref, truth.dq_ref, truth.torque))
         self.count += 1
 
     def columns(self) -> dict[str, NDArray[np.float64]]:
@@ -67,17 +67,19 @@ class PlantProcess:
 
     def run(self, stop: StopFlag) -> None:
         """Step until stopped."""
+        # One wake-up a tracker period: the commands come no faster, and each wake-up costs a busy machine more than a step.
+        steps = round(self.robot.rates.plant_hz / self.robot.rates.tracker_hz)
         stopped_at: float | None = None
 
         def step(deadline: float, ticks: int) -> bool:
             nonlocal stopped_at
             if stop.is_set() and stopped_at is None:
                 stopped_at = deadline
-            self.step(min(ticks, CATCH_UP))
+            self.step(min(ticks * steps, CATCH_UP))
             return stopped_at is None or deadline - stopped_at < AFTER_STOP_S
 
         freeze_garbage()
-        run_periodic(self.plant.dt, step, self.lateness, self.clock)
+        run_periodic(steps * self.plant.dt, step, self.lateness, self.clock)
 
     def step(self, steps: int = 1) -> None:
         """Take the newest command, simulate, measure."""
@@ -94,7 +96,7 @@ class PlantProcess:
         for _ in range(steps):
             self.hardware.step()
         now = self.clock()
-        self.trace.add(now, self.plant)
+        self.trace.add(now, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
         state = self.hardware.read()
         lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
         measured = dataclasses.replace(state, t=now - lag)
@@ -103,7 +105,8 @@ class PlantProcess:
     def write_trace(self, folder: Path) -> None:
         """The truth of the run's last two minutes, as plant.npz."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / "plant.npz", **self.trace.columns())
+        columns: dict[str, Any] = self.trace.columns()
+        np.savez_compressed(folder / "plant.npz", **columns)
 
     def close(self) -> None:
         self._commands.close()

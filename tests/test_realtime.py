@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from taustack import realtime
-from taustack.realtime import Lateness, Ring, run_periodic, steal_share
+from taustack.realtime import Durations, run_periodic, steal_share
+from taustack.ring import Ring
 
 
 class Clock:
@@ -23,7 +24,7 @@ class Clock:
 
 
 def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float]) -> tuple[list[tuple[float, int]], Lateness]:
-    clock, lateness, calls = Clock(), Lateness(), []
+    clock, lateness, calls = Clock(), Durations(), []
     monkeypatch.setattr(realtime.time, "sleep", clock.sleep)
 
     def step(deadline: float, ticks: int) -> bool:
@@ -60,7 +61,7 @@ def test_a_ring_keeps_the_newest_in_order() -> None:
 
 
 def test_percentiles_without_ticks_are_zero() -> None:
-    assert set(Lateness().percentiles_ms().values()) == {0.0}
+    assert set(Durations().percentiles_ms().values()) == {0.0}
 
 
 def test_stolen_time_is_a_share() -> None:

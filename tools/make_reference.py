@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taustack.config import Clearance, JointConfig, MPPIConfig, Rates, RobotConfig, Sphere, SuccessConfig, TaskConfig, Workspace
+from taustack.config import Clearance, JointConfig, MPPIConfig, Rates, RobotConfig, Sphere, SafetyConfig, SuccessConfig, TaskConfig, Workspace
 from taustack.controllers.costs import COST_TERMS
+from taustack.sim.faults import INFO, Fault
 from taustack.sim.scenario import Obstacle, Scenario
 from taustack.strict_yaml import StrictModel
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "reference" / "parameters.md"
 SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
-    "robot.yaml": ("`robots/<name>/robot.yaml`; all limits as the maker states them.", (RobotConfig, JointConfig, Rates, Workspace, Clearance, Sphere)),
+    "robot.yaml": ("`robots/<name>/robot.yaml`; all limits as the maker states them.", (RobotConfig, JointConfig, Rates, Workspace, Clearance, Sphere, SafetyConfig)),
     "tasks/*.yaml": ("`robots/<name>/tasks/<task>.yaml`.", (TaskConfig, SuccessConfig, MPPIConfig)),
-    "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Obstacle)),
+    "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Obstacle, Fault)),
 }
 
 

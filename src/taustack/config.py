@@ -49,7 +49,7 @@ class Rates(StrictModel):
     plant_hz: Positive = Field(default=1000.0, description="impedance law and simulation [Hz]")
     tracker_hz: Positive = Field(default=500.0, description="reference and its limits [Hz]; divides plant_hz")
     plan_hz: Positive = Field(default=62.5, description="plans [Hz]")
-    state_hz: Positive = Field(default=125.0, description="robot_state [Hz]; a multiple of plan_hz keeps states fresh")
+    state_hz: Positive = Field(default=62.5, description="robot_state [Hz]; plan_hz or a multiple: a plan starts when a state arrives")
     control_dt: Positive = Field(default=0.02, description="step of the model and of a plan's actions [s]")
 
     @model_validator(mode="after")

@@ -60,10 +60,11 @@ def test_the_predicted_path_ends_nearer_to_the_goal(bundle: Bundle, robot: Robot
 
 def test_latency_compensation_predicts_where_the_arm_will_be(bundle: Bundle, robot: RobotConfig, task: TaskConfig) -> None:
     """Follow the planner in the plant: the state it plans from must be the state the plant has when the plan takes effect."""
-    from taustack.controllers.tracker import Tracker
+    from taustack.controllers.driver import DriverCore
 
     plant, planner = MujocoPlant(robot), planner_of(bundle, robot, task)
-    tracker = Tracker(robot, plant.read().q)
+    core = DriverCore(robot, plant)
+    core.tick(0.0)
     lead = task.mppi.latency_steps
     predicted, measured = [], []
     for step in range(30):
@@ -71,9 +72,9 @@ def test_latency_compensation_predicts_where_the_arm_will_be(bundle: Bundle, rob
         measured.append(state.q)
         plan = planner.plan(Measured(state=state, seq=step), GOAL)
         predicted.append(plan.states[0, : robot.n])
-        tracker.offer(plan, state.t)
+        core.offer(plan)
         for tick in range(10):
-            plant.write(*tracker.step(state.t + tick * 0.002))
+            core.tick(state.t + tick * 0.002)
             plant.advance(0.002)
     settled = slice(lead, -lead)  # the first plans have not taken effect yet, the last never do
     error = np.abs(np.array(predicted)[settled] - np.array(measured)[2 * lead :]).mean()

@@ -31,7 +31,7 @@ class Driver(Node):
     """See the module."""
 
     def __init__(self) -> None:
-        super().__init__("driver")
+        super().__init__("driver", start_parameter_services=False)  # nothing here is live, and each service costs every wake-up
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         required = parameters.text(self, "estop_sources", "", "e-stop sources that must give signs of life before anything moves, comma-separated")
         self._require_no_other_driver()
@@ -52,7 +52,7 @@ class Driver(Node):
         self.create_service(topics.SERVICES["press_estop"], "press_estop", self._on_press)
         self.create_service(topics.SERVICES["reset_estop"], "reset_estop", self._on_reset)
         self.create_timer(1 / self.robot.rates.state_hz, self._publish_state)
-        self.create_timer(0.02, self._ask)
+        self.create_timer(0.04, self._ask)
         self.create_timer(0.1, self._publish_safety)
         self.create_timer(1.0, self._publish_diagnostics)
 

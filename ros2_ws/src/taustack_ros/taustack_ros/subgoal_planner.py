@@ -23,7 +23,7 @@ from taustack_ros.process import run_node
 
 KINDS = ("direct",)
 STALE_STATE_S = 0.5
-WATCH_S = 0.02
+WATCH_S = 0.1  # without states; with them it looks at each
 FLOOD = 20  # goals in a second; more are refused
 
 
@@ -86,6 +86,7 @@ class SubgoalPlanner(Node):
 
     def _on_state(self, message: msg.RobotState) -> None:
         self._ee, self._received_at = np.array([message.ee.x, message.ee.y, message.ee.z]), time.monotonic()
+        self._watch()
 
     def _on_safety(self, message: msg.Safety) -> None:
         """An e-stop, or damping, ends the goal that runs; new ones are refused until it is reset."""
@@ -120,6 +121,8 @@ class SubgoalPlanner(Node):
             return f"target.point: got {point.tolist()}, expected {expected}"
         if self._forbidden:
             return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
+        if not self._subgoal.get_subscription_count():
+            return "subgoal: got no listener, expected a running controller"
         if self._ee is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
         return None

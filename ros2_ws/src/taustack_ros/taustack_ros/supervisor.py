@@ -29,7 +29,7 @@ class Supervisor(Node):
     """See the module. Its own death is a silent e-stop source."""
 
     def __init__(self) -> None:
-        super().__init__("supervisor")
+        super().__init__("supervisor", start_parameter_services=False)  # nothing here is live, and each service costs every wake-up
         self._restartable = parameters.text(self, "restartable", "", "nodes that may be killed when they hang, comma-separated").split(",")
         self._bring_up = [name for name in parameters.text(self, "bring_up", "", "nodes in the order they come up, comma-separated").split(",") if name]
         self._status = reader(session_folder(session_name()), "status")
