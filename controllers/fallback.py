@@ -43,8 +43,8 @@ class ResolvedRate:
         """
         started = time.perf_counter()
         state, n = measured.state, len(self._velocity)
-        if not (np.isfinite(state.x()).all() and np.isfinite(goal).all()):
-            raise PlanFailed("state or goal is not finite")
+        if state.q.shape != (n,) or state.dq.shape != (n,) or not (np.isfinite(state.x()).all() and np.isfinite(goal).all()):
+            raise PlanFailed("state or goal is not finite or of the wrong size")
         q, dq = state.q_ref.copy(), state.dq_ref.copy()
         jacobian, tip = self._jacobian(q)
         inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING**2 * np.eye(3))

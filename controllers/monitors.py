@@ -14,8 +14,8 @@ FloatArray = NDArray[np.float64]
 FUTURE_S = 0.005  # a measurement may be stamped this much after now
 JUMP_FACTOR = 3.0  # of the velocity limit that a position may seem to move with
 JUMP_FLOOR = 0.01  # [rad or m] that noise may move it
-FROZEN_S = 0.05  # the same bits for this long while the reference moves mean a frozen sensor
-MOVING = 0.05  # [rad/s or m/s] of the reference
+FROZEN_S = 0.05  # the same position, bit for bit, for this long while it should move means a frozen sensor
+MOVING = 0.05  # [rad/s or m/s] of the reference, or of the measured velocity
 
 
 class SensorMonitor:
@@ -74,7 +74,8 @@ class SensorMonitor:
         moved = np.abs(sample.q - last.q)
         allowed = JUMP_FACTOR * self._velocity * (sample.t - last.t) + JUMP_FLOOR
         self.trusted = sample
-        self._same_since[(moved > 0.0) | (np.abs(dq_ref) < MOVING)] = now
+        still = (np.abs(dq_ref) < MOVING) & (np.abs(sample.dq) < MOVING)
+        self._same_since[(moved > 0.0) | still] = now
         if (moved > allowed).any():
             joint = int(np.argmax(moved - allowed))
             return f"position jump: joint {joint + 1} by {moved[joint]:.3f}"

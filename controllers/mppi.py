@@ -93,6 +93,8 @@ class MPPI:
         """
         started = time.perf_counter()
         state = measured.state
+        if state.q.shape != (self.robot.n,) or state.dq.shape != (self.robot.n,):
+            raise PlanFailed(f"state of {state.q.size} and {state.dq.size} joints, expected {self.robot.n}")
         if not (np.all(np.isfinite(state.x())) and np.all(np.isfinite(goal))):
             raise PlanFailed(f"state or goal is not finite: x {state.x()}, goal {goal}")
         effective_t = state.t + self.latency_s

@@ -135,7 +135,9 @@ class Tracker:
 
     def _judge(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> str | None:
         """Raise the events of this tick, the gravest first. Returns why no plan may be followed, or None."""
-        if fault is None and self.state not in ("idle", "damped"):
+        if fault is not None:
+            self.overload.reset()
+        elif self.state not in ("idle", "damped"):
             overload = self.overload.look(sample, self.reference.q, self.reference.dq)
             if overload is not None:
                 self._raise("overload", now, overload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from taustack.errors import BadInput
 from taustack.strict_yaml import StrictModel, load
 
 SensorKind = Literal[
@@ -106,13 +108,22 @@ class FaultList(StrictModel):
     faults: tuple[Fault, ...] = ()
 
 
-def load_faults(path: Path) -> tuple[Fault, ...]:
-    """Faults of a YAML file.
+def load_faults(path: Path, joints: int) -> tuple[Fault, ...]:
+    """Faults of a YAML file, for a robot of so many joints.
 
     Raises:
         BadInput: names file, key, what came and what was expected.
     """
-    return load(FaultList, path).faults
+    faults = load(FaultList, path).faults
+    require_joints(faults, joints, path)
+    return faults
+
+
+def require_joints(faults: Sequence[Fault], joints: int, source: Path) -> None:
+    """Raises BadInput if a fault names a joint that the robot does not have."""
+    for i, fault in enumerate(faults):
+        if fault.joint >= joints:
+            raise BadInput(source, f"faults.{i}.joint", fault.joint, f"0 to {joints - 1}")
 
 
 def draw_faults(rng: np.random.Generator, joints: int, duration_s: float) -> tuple[Fault, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from taustack.config import Positive, Vector3
 from taustack.errors import BadInput, UnknownName
-from taustack.sim.faults import Fault
+from taustack.sim.faults import Fault, require_joints
 from taustack.strict_yaml import StrictModel, load
 
 FOLDER = Path(__file__).resolve().parent / "scenarios"
@@ -54,7 +54,5 @@ def load_scenario(name: str, n: int) -> Scenario:
     scenario = load(Scenario, path)
     if scenario.initial_q is not None and len(scenario.initial_q) != n:
         raise BadInput(path, "initial_q", f"{len(scenario.initial_q)} values", f"{n}, one a joint")
-    for i, fault in enumerate(scenario.faults):
-        if fault.joint >= n:
-            raise BadInput(path, f"faults.{i}.joint", fault.joint, f"0 to {n - 1}")
+    require_joints(scenario.faults, n, path)
     return scenario

@@ -97,4 +97,6 @@ def test_the_robot_extra_alone_runs_a_plan(wheel: Path, tmp_path: Path, project:
 def test_the_reference_is_what_the_code_says(project: Path) -> None:
     import runpy
 
-    assert (project / "docs/reference/parameters.md").read_text() == runpy.run_path(str(project / "tools/make_reference.py"))["reference"]()
+    make = runpy.run_path(str(project / "tools/make_reference.py"))
+    assert (project / "docs/reference/parameters.md").read_text() == make["reference"]()
+    assert (project / "docs/reference/faults.md").read_text() == make["faults"]()

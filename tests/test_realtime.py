@@ -23,7 +23,7 @@ class Clock:
         self.now += seconds
 
 
-def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float]) -> tuple[list[tuple[float, int]], Lateness]:
+def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float]) -> tuple[list[tuple[float, int]], Durations]:
     clock, lateness, calls = Clock(), Durations(), []
     monkeypatch.setattr(realtime.time, "sleep", clock.sleep)
 

@@ -12,8 +12,20 @@ from taustack.controllers.fallback import SPEED, ResolvedRate
 from taustack.controllers.plan import Plan
 from taustack.controllers.watchdog import SelfStop
 from taustack.controllers.wire import (
-    CommandOut, Measurement, Request, TrackerState, pack_command, pack_measurement, pack_plan, pack_request, pack_tracker_state,
-    unpack_command, unpack_measurement, unpack_plan, unpack_request, unpack_tracker_state,
+    CommandOut,
+    Measurement,
+    Request,
+    TrackerState,
+    pack_command,
+    pack_measurement,
+    pack_plan,
+    pack_request,
+    pack_tracker_state,
+    unpack_command,
+    unpack_measurement,
+    unpack_plan,
+    unpack_request,
+    unpack_tracker_state,
 )  # fmt: skip
 from taustack.errors import PlanFailed
 from taustack.kinematics import KinematicChain
@@ -40,8 +52,7 @@ def test_without_commands_for_the_timeout_it_stops_within_the_limits(robot: Robo
         references.append(side.step(robot.home))
         silent += 1
     assert silent * DT == pytest.approx(robot.safety.command_timeout_s, abs=2 * DT)
-    for _ in range(100):
-        references.append(side.step(robot.home))
+    references += [side.step(robot.home) for _ in range(100)]
     assert side.reference.rests
     accelerations = np.diff([r.dq for r in references], axis=0) / DT
     assert (np.abs(accelerations) <= robot.limits("acceleration") * (1 + 1e-6)).all()
@@ -187,7 +198,7 @@ def test_the_fallback_reaches_a_goal_slowly_by_kinematics_alone(robot: RobotConf
         assert (np.abs(np.diff(plan.actions, axis=0)) <= 0.5 * robot.limits("acceleration") * 0.02 + 1e-9).all()
         state = plant.read()
         q_ref = state.q_ref
-        for tick in range(20):
+        for _ in range(20):
             q_ref = q_ref + DT * plan.actions[0]
             plant.write(q_ref, plan.actions[0])
             plant.advance(DT)

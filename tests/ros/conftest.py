@@ -52,7 +52,7 @@ def start_graph() -> Iterator[Callable[..., Graph]]:
         local = {"ROS_DOMAIN_ID": domain(offset), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         log = io.StringIO()
         spec = LaunchSpec(nodes=spec.nodes, environment=spec.environment | local)
-        graph = Graph(runner=Runner(spec, out=log), environment=ros_environment() | local, log=log)
+        graph = Graph(runner=Runner(spec, out=log, session=f"test-{os.getpid()}-{offset}"), environment=ros_environment() | local, log=log)
         started.append(graph)
         graph.runner.start()
         return graph
@@ -70,6 +70,8 @@ def graph(start_graph: Callable[..., Graph]) -> Graph:
 
 @pytest.fixture(scope="module")
 def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
-    """Only the driver, so that a test may publish plans."""
+    """Only what is below the planner, so that a test may publish plans."""
     spec = read_launch("sim", {})
-    return start_graph(LaunchSpec(nodes=tuple(n for n in spec.nodes if n.name == "driver"), environment=spec.environment), 1)
+    return start_graph(
+        LaunchSpec(nodes=tuple(n for n in spec.nodes if n.name in ("plant", "tracker", "driver", "supervisor")), environment=spec.environment), 1
+    )

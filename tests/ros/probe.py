@@ -13,6 +13,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
 from taustack_msgs.srv import PredictRollout
 from taustack_ros import topics
@@ -64,6 +65,13 @@ class Probe(Node):
             "error_m": answer.result.final_error,
             "message": answer.result.message,
         }
+
+    def trigger(self, name: str) -> dict[str, Any]:
+        client = self.create_client(Trigger, name)
+        assert client.wait_for_service(timeout_sec=20.0)
+        future = client.call_async(Trigger.Request())
+        assert self.until(future.done)
+        return {"success": future.result().success, "message": future.result().message}
 
     def ready(self) -> None:
         assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 40.0), (
@@ -225,10 +233,93 @@ def parameters(probe: Probe) -> Any:
     return out
 
 
+def wander(probe: Probe, seconds: str) -> Any:
+    """Goals back and forth, so that the arm moves; says READY once it does."""
+    probe.ready()
+    until, side, reached = time.monotonic() + float(seconds), 1.0, 0
+    print("READY", flush=True)
+    while time.monotonic() < until:
+        handle = probe.send(probe.goal(0.4, 0.4 * side, 0.45))
+        if handle.accepted:
+            reached += probe.result(handle)["reached"]
+        else:
+            probe.wait(0.2)
+        side = -side
+    return {"reached": reached}
+
+
+def estop(probe: Probe, seconds: str, then: str) -> Any:
+    """An e-stop button: lives, is pressed, and then dies, leaves, or lets go and resets."""
+    publisher = probe.create_publisher(topics.ESTOP.type, topics.ESTOP.name, topics.ESTOP.qos)
+    assert probe.until(lambda: publisher.get_subscription_count() >= 1)
+
+    def give(duration: float, **fields: Any) -> None:
+        until = time.monotonic() + duration
+        while time.monotonic() < until:
+            publisher.publish(topics.ESTOP.type(source="button", **fields))
+            probe.wait(0.05)
+
+    give(1.0)
+    print("READY", flush=True)
+    if then == "dies":
+        return {}
+    if then == "leaves":
+        give(0.1, leaving=True)
+        probe.wait(1.0)
+        return probe.safety() | {"estop": probe.newest["safety"].estop}
+    give(float(seconds), pressed=True)
+    pressed = probe.safety() | {"estop": probe.newest["safety"].estop, "why": probe.newest["safety"].estop_reason}
+    refused = probe.trigger("reset_estop")
+    give(0.2)
+    released = probe.trigger("reset_estop")
+    give(0.5)
+    give(0.1, leaving=True)
+    return {"pressed": pressed, "refused": refused, "released": released, "after": probe.safety() | {"estop": probe.newest["safety"].estop}}
+
+
+def press_service(probe: Probe) -> Any:
+    probe.ready()
+    pressed = probe.trigger("press_estop")
+    probe.wait(0.8)
+    during = probe.safety() | {"estop": probe.newest["safety"].estop}
+    goal = probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))
+    released = probe.trigger("reset_estop")
+    probe.wait(0.8)
+    still = max(abs(v) for v in probe.newest["robot_state"].dq)
+    return {
+        "pressed": pressed, "during": during, "goal": goal, "released": released, "still": still, "after": probe.safety(),
+        "reached": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5))),
+    }  # fmt: skip
+
+
+def flood_topics(probe: Probe, seconds: str) -> Any:
+    """Every input of the graph at once, as fast as it goes, with what nobody should follow."""
+    probe.ready()
+    n = list(probe.newest["robot_state"].name)
+    out = [
+        (topics.SUBGOAL, topics.SUBGOAL.type(active=True, goal=[float("nan")] * 3)), (topics.ESTOP, topics.ESTOP.type(source="guest", leaving=True)),
+        (topics.MODEL, topics.MODEL.type(path="/nowhere", sha256="0")), (topics.HEARTBEAT, topics.HEARTBEAT.type(node="nobody", pid=1)),
+        (topics.PLAN, topics.PLAN.type(name=n, horizon=25, actions=[9.0] * (25 * len(n)), dt=0.02)),
+    ]  # fmt: skip
+    publishers = [(probe.create_publisher(topic.type, topic.name, topic.qos), message) for topic, message in out]
+    until, sent = time.monotonic() + float(seconds), 0
+    while time.monotonic() < until:
+        for publisher, message in publishers:
+            publisher.publish(message)
+            sent += 1
+        rclpy.spin_once(probe, timeout_sec=0.0)
+    during = probe.safety()
+    for publisher, _ in publishers:
+        probe.destroy_publisher(publisher)
+    probe.wait(1.0)
+    return {"sent": sent, "during": during, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+
+
 def main() -> None:
     rclpy.init()
     probe = Probe()
-    commands = {f.__name__: f for f in (reach, look, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)}
+    looks = (reach, look, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)
+    commands = {f.__name__: f for f in (*looks, wander, estop, press_service, flood_topics)}
     print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
     probe.destroy_node()
     rclpy.try_shutdown()

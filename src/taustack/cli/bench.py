@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from taustack.cli.faults import bench_faults
 from taustack.errors import TaustackError
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -19,6 +20,14 @@ def add(commands: Any) -> None:
     plan.add_argument("--repeats", type=int, default=120, help="rounds of the interleaved run (default: %(default)s)")
     plan.add_argument("--activation", choices=("tanh", "silu", "relu"), default="tanh", help="activation of the network (default: %(default)s)")
     plan.set_defaults(function=bench_plan)
+    faults = kinds.add_parser("faults", help="a random fault campaign in lockstep, judged by the plant's state")
+    faults.add_argument("robot", nargs="?", help="robot, by name or folder (default: the first one shipped)")
+    faults.add_argument("--task", default="reach", help="task of the robot (default: %(default)s)")
+    faults.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
+    faults.add_argument("--campaign", type=int, default=100, help="number of runs (default: %(default)s)")
+    faults.add_argument("--seed", type=int, default=0, help="seed of faults and goals (default: %(default)s)")
+    faults.add_argument("--json", type=Path, help="write the figures to this file")
+    faults.set_defaults(function=bench_faults)
 
 
 def bench_plan(options: argparse.Namespace) -> int:

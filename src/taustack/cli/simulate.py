@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, write_json
 from taustack.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from taustack.config import RobotConfig, TaskConfig
 
 
 def add(commands: Any) -> None:
@@ -15,6 +18,7 @@ def add(commands: Any) -> None:
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("task", help="task of the robot")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
+    command.add_argument("--faults", type=Path, help="YAML file of faults; the episodes run under them")
     command.add_argument("--planner", default="mppi", help="mppi or least_squares (default: %(default)s)")
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
@@ -39,6 +43,8 @@ def simulate(options: argparse.Namespace) -> int:
     robot = load_robot(options.robot)
     load_task(robot, options.task)
     load_scenario(options.scenario, robot.n)
+    if options.faults:
+        return simulate_faults(options, robot, load_task(robot, options.task))
     folder = options.bundle or robot.folder / "bundle"
     if options.planner == "mppi":
         load_bundle(folder, robot)
@@ -56,3 +62,39 @@ def simulate(options: argparse.Namespace) -> int:
     for failed in metrics["failures"]:
         print(f"episode {failed['episode']}: goal {failed['goal']}, {1e3 * failed['final_error_m']:.1f} mm away at the end: {failed['cause']}")
     return 0
+
+
+def simulate_faults(options: argparse.Namespace, robot: RobotConfig, task: TaskConfig) -> int:
+    """Run under the faults of a file and tell what the tracker did; 0 only without a violated limit or an unsafe end."""
+    import numpy as np
+
+    from taustack.controllers.bundle import load_bundle
+    from taustack.controllers.mppi import MPPI
+    from taustack.controllers.planner import Planner
+    from taustack.sim.baselines import LeastSquaresVelocity
+    from taustack.sim.fault_run import FaultRig
+    from taustack.sim.faults import load_faults
+    from taustack.sim.goals import draw_goal
+    from taustack.sim.mjcf import chain_from_model
+    from taustack.sim.plant import MujocoPlant
+    from taustack.sim.scenario import load_scenario
+
+    scenario, faults = load_scenario(options.scenario, robot.n), load_faults(options.faults, robot.n)
+    seconds = max([3.0, *(fault.at_s + (fault.for_s or 0.0) + 1.5 for fault in faults)])
+    plant = MujocoPlant(robot, scenario)
+    runs: list[dict[str, Any]] = []
+    chain = chain_from_model(plant.nominal, robot)
+    for i in range(options.episodes):
+        rng = np.random.default_rng([options.seed, i])
+        goal = draw_goal(plant, chain, rng)
+        planner: Planner = LeastSquaresVelocity(robot)
+        if options.planner == "mppi":
+            planner = MPPI(load_bundle(options.bundle or robot.folder / "bundle", robot), robot, task, rng)
+        run = FaultRig(robot, scenario, planner, goal, (*scenario.faults, *faults), seed=options.seed + i).run(seconds)
+        told = [{"t": round(c.t, 3), "state": c.after, "reason": c.reason} for c in run.journal]
+        runs.append({"episode": i, "states": told, "violations": run.violations, "unsafe_end": run.unsafe_end, "contact_ticks": run.contacts})
+        print(f"episode {i}: " + "; ".join(f"{c['t']:.3f} s {c['state']} ({c['reason']})" for c in told))
+        print(f"  limit violations {sum(run.violations.values())}, unsafe end: {run.unsafe_end or 'no'}, ticks in contact {run.contacts}")
+    if options.json:
+        write_json(options.json, {"robot": robot.name, "faults": [fault.model_dump() for fault in faults], "runs": runs})
+    return 1 if any(sum(run["violations"].values()) or run["unsafe_end"] for run in runs) else 0

@@ -63,12 +63,13 @@ class Runner:
     waiting: list[Waiting] = field(default_factory=list)
     restarted: list[str] = field(default_factory=list)
     terminal: Terminal | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, read_keys: Callable[[], str] | None = None) -> None:
         """Start all processes in the order of the file; if one cannot start, the others are stopped."""
         sweep_dead_sessions()
         remove_session(self.session)
-        self._environment = ros_environment() | self.spec.environment | {"TAUSTACK_SESSION": self.session}
+        self.environment = ros_environment() | self.spec.environment | {"TAUSTACK_SESSION": self.session}
         try:
             self.terminal = Terminal(self.session, self.out, read_keys)
             for node in self.spec.nodes:
@@ -124,6 +125,7 @@ class Runner:
             child.printer.join(timeout=1.0)
         if self.terminal is not None:
             self.terminal.close()
+            self.terminal = None
         remove_session(self.session)
 
     def _start(self, node: NodeSpec, restarts: int = 0) -> Child:
@@ -131,7 +133,7 @@ class Runner:
         parameters = [part for key, value in node.parameters.items() for part in ("-p", f"{key}:={_quoted(value)}")]
         command = [str(executable(node.package, node.executable)), "--ros-args", *remaps, *parameters]
         process = subprocess.Popen(
-            command, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
         printer = threading.Thread(target=self._print, args=(node.name, process), daemon=True)

@@ -57,6 +57,14 @@ def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int, c
     return 1 if stop.failed else 0
 
 
+def write_or_warn(write: Callable[[], None]) -> None:
+    """Statistics are not worth a crash: a disk that is full, or slow to be there, costs them and says so."""
+    try:
+        write()
+    except OSError as error:
+        print(f"warning: statistics are lost: {error}", file=sys.stderr, flush=True)
+
+
 def _stop(stop: StopFlag, number: int) -> None:
     stop.set(signal.Signals(number).name)
     # Whatever hangs, the process ends.

@@ -10,7 +10,7 @@ from taustack.shared_memory import session_folder
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import load_scenario
 from taustack.stop_flag import StopFlag
-from taustack_ros.plain_process import run_plain, session_name
+from taustack_ros.plain_process import run_plain, session_name, write_or_warn
 
 PRIORITY = 70
 
@@ -23,7 +23,7 @@ def body(parameters: dict[str, str], stop: StopFlag) -> None:
         process.run(stop)
     finally:
         if parameters.get("run_dir"):
-            process.write_trace(Path(parameters["run_dir"]))
+            write_or_warn(lambda: process.write_trace(Path(parameters["run_dir"])))
         process.close()
 
 

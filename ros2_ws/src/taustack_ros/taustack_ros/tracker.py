@@ -14,9 +14,16 @@ from taustack.shared_memory import session_folder
 from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.mjcf import compile_model
 from taustack.stop_flag import StopFlag
-from taustack_ros.plain_process import run_plain, session_name
+from taustack_ros.plain_process import run_plain, session_name, write_or_warn
 
 PRIORITY = 60
+
+
+def write_statistics(process: TrackerProcess, folder: Path) -> None:
+    """tracker.json and the histogram of the lateness."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tracker.json").write_text(json.dumps({"hz": process.robot.rates.tracker_hz} | process.status(), indent=1))
+    np.savez_compressed(folder / "lateness.npz", counts=process.lateness.counts, bin_s=process.lateness.bin_s)
 
 
 def body(parameters: dict[str, str], stop: StopFlag) -> None:
@@ -29,10 +36,7 @@ def body(parameters: dict[str, str], stop: StopFlag) -> None:
     finally:
         print(f"at rest: {process.core.at_rest} ({stop.reason})", file=sys.stderr, flush=True)
         if parameters.get("run_dir"):
-            folder = Path(parameters["run_dir"])
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "tracker.json").write_text(json.dumps({"hz": robot.rates.tracker_hz} | process.status(), indent=1))
-            np.savez_compressed(folder / "lateness.npz", counts=process.lateness.counts, bin_s=process.lateness.bin_s)
+            write_or_warn(lambda: write_statistics(process, Path(parameters["run_dir"])))
         process.close()
 
 

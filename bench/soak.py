@@ -1,0 +1,116 @@
+"""The whole graph for a long time: `python bench/soak.py --minutes 30 --json F`. Memory, descriptors, threads and lateness over time.
+
+The arm wanders between two goals; every ten seconds each process is looked at. Growth is the slope of a robust line through
+the second half (Theil and Sen), times the length of the run, as a share of the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from taustack.controllers.wire import reader, unpack_status
+from taustack.launching.launch_file import LaunchSpec, read_launch
+from taustack.launching.runner import Runner
+from taustack.shared_memory import session_folder, sessions_root
+
+EVERY_S = 10.0
+SETTLE_S = 60.0  # caches fill, pools grow to their size
+CLIENT = Path(__file__).resolve().parent / "wander.py"
+
+
+def growth(t: np.ndarray, y: np.ndarray) -> float:
+    """Share by which y grew over t, by the median of all pairwise slopes."""
+    i, j = np.triu_indices(len(t), 1)
+    return float(np.median((y[j] - y[i]) / (t[j] - t[i])) * (t[-1] - t[0]) / max(1e-9, np.median(y)))
+
+
+def look(runner: Runner) -> dict[str, dict[str, float]]:
+    """Resident memory [MB], threads and descriptors of each process."""
+    out = {}
+    for child in runner.children:
+        process = psutil.Process(child.process.pid)
+        out[child.name] = {"rss_mb": process.memory_info().rss / 1e6, "threads": process.num_threads(), "descriptors": process.num_fds()}
+    return out
+
+
+def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any]:
+    """Run, look, stop; the figures."""
+    domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "77")}
+    folder = Path(tempfile.mkdtemp(prefix="taustack-soak-"))
+    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), **arguments})
+    rows: list[tuple[float, dict[str, dict[str, float]]]] = []
+    lateness: list[dict[str, Any]] = []
+    with (folder / "log.txt").open("w") as log:
+        runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | domain), out=log)
+        runner.start()
+        status = reader(session_folder(runner.session), "status")
+        client = subprocess.Popen([sys.executable, str(CLIENT), str(60 * minutes)], env=runner.environment, stdout=log, stderr=log)
+        started = time.monotonic()
+        try:
+            while time.monotonic() - started < 60 * minutes:
+                time.sleep(EVERY_S)
+                ended = runner.poll()
+                if ended is not None:
+                    raise SystemExit(f"{ended[0]} ended with exit code {ended[1]}: see {folder / 'log.txt'}")
+                rows.append((time.monotonic() - started, look(runner)))
+                data = status.newest_message()
+                if data:
+                    lateness.append(unpack_status(data))
+        finally:
+            client.terminate()
+            client.wait()
+            runner.stop()
+            status.close()
+    return figures(rows, lateness, json.loads((folder / "tracker.json").read_text()), json.loads((folder / "controller.json").read_text()))
+
+
+def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, Any], controller: dict[str, Any]) -> dict[str, Any]:
+    """Growth of each process, and the tracker's timing."""
+    kept = [(t, seen) for t, seen in rows if t > SETTLE_S] or rows
+    t = np.array([row[0] for row in kept])
+    processes = {}
+    for name in kept[-1][1]:
+        series = [row[1] for row in kept if name in row[1]]
+        half = series[len(series) // 2 :]
+        processes[name] = {
+            "rss_mb": half[-1]["rss_mb"], "memory_growth": growth(t[-len(half) :], np.array([s["rss_mb"] for s in half])) if len(half) > 2 else 0.0,
+            "thread_growth": half[-1]["threads"] - half[0]["threads"], "descriptor_growth": half[-1]["descriptors"] - half[0]["descriptors"],
+        }  # fmt: skip
+    missed = tracker["skipped"] / max(1, tracker["ticks"] + tracker["skipped"])
+    return {
+        "minutes": round(float(rows[-1][0]) / 60, 1), "processes": processes, "tracker_hz": tracker["hz"], "lateness_ms": tracker["lateness_ms"],
+        "work_ms": tracker["work_ms"], "missed_ticks": missed, "state_age_ms": tracker["state_age_ms"], "steal_share": tracker["steal_share"],
+        "p99_over_time_ms": [round(s["lateness_ms"]["p99"], 3) for s in lateness[:: max(1, len(lateness) // 12)]],
+        "plan_ms": controller["plan_ms"], "plan_hz": controller["plan_hz"], "accepted": tracker["accepted"], "deadline_misses": tracker["deadline_misses"],
+        "left_in_shared_memory": [p.name for p in sessions_root().glob(f"run-{os.getpid()}*")],
+    }  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--robot", default="panda")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    result = soak(options.minutes, options.robot, {})
+    print(json.dumps(result, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    worst = max(p["memory_growth"] for p in result["processes"].values())
+    grown = any(p["thread_growth"] > 0 or p["descriptor_growth"] > 0 for p in result["processes"].values())
+    return 1 if worst > 0.02 or grown or result["left_in_shared_memory"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

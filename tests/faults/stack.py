@@ -1,0 +1,148 @@
+"""The real graph under faults: starts it, makes the arm wander, and judges by the plant's own record."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taustack.config import RobotConfig
+from taustack.controllers.wire import Measurement, reader, unpack_measurement, unpack_status
+from taustack.launching.launch_file import LaunchSpec, read_launch
+from taustack.launching.ros_environment import ros_environment
+from taustack.launching.runner import Runner
+from taustack.shared_memory import session_folder
+
+PROBE = Path(__file__).resolve().parent.parent / "ros" / "probe.py"
+SLOW = 1.3  # factor on allowed times in real time, for a machine that other guests share
+
+
+class Stack:
+    """The whole graph with a run folder, on a domain of its own."""
+
+    def __init__(self, robot: RobotConfig, folder: Path, launch: str = "sim", keys: Callable[[], str] | None = None) -> None:
+        self.robot, self.folder, self.log = robot, folder, io.StringIO()
+        local = {"ROS_DOMAIN_ID": str(56 + os.getpid() % 40), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        spec = read_launch(launch, {"run_dir": str(folder)})
+        self.environment = ros_environment() | local
+        self.runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | local), out=self.log, session=f"fault-{os.getpid()}")
+        self.runner.start(keys)
+        self._clients: list[subprocess.Popen[str]] = []
+        self._measurements = reader(session_folder(self.runner.session), "measurement")
+        self._status = reader(session_folder(self.runner.session), "status")
+
+    def measurement(self) -> Measurement:
+        """What the plant says now."""
+        self.until(lambda: self._measurements.newest_message() is not None, 20.0)
+        return unpack_measurement(self._measurements.newest_message() or b"", self.robot.n)
+
+    def status(self) -> dict[str, Any]:
+        """What the tracker says now; empty before it says anything."""
+        data = self._status.newest_message()
+        return unpack_status(data) if data else {}
+
+    def until(self, done: Callable[[], object], timeout_s: float) -> bool:
+        """Wait for something, with the runner at work."""
+        end = time.monotonic() + timeout_s
+        while not done():
+            self.runner.poll()
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def client(self, *arguments: str) -> subprocess.Popen[str]:
+        """A ROS client in the background; returns once it says READY."""
+        call = [sys.executable, str(PROBE), *arguments]
+        process = subprocess.Popen(call, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._clients.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("READY"):
+                return process
+        raise AssertionError(f"{arguments} did not come up:\n{self.log.getvalue()}")
+
+    def ask(self, *arguments: str, timeout_s: float = 60.0) -> Any:
+        """A ROS client whose answer is waited for; the runner is at work meanwhile."""
+        call = [sys.executable, str(PROBE), *arguments]
+        process = subprocess.Popen(call, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._clients.append(process)
+        assert self.until(lambda: process.poll() is not None, timeout_s), self.log.getvalue()
+        text = process.stdout.read() if process.stdout else ""
+        answers = [line for line in text.splitlines() if line.startswith("ANSWER ")]
+        assert answers, f"{text}\n--- graph ---\n{self.log.getvalue()}"
+        return json.loads(answers[0].removeprefix("ANSWER "))
+
+    def speed(self) -> float:
+        """Largest joint speed of the plant [rad/s]."""
+        return float(np.abs(self.measurement().state.dq).max())
+
+    def wander(self, seconds: float = 60.0) -> None:
+        """Make the arm move, and return in the middle of a motion."""
+        self.client("wander", str(seconds))
+        assert self.until(lambda: self.speed() > 0.3, 30.0), self.log.getvalue()
+
+    def pid(self, name: str) -> int:
+        """Of a node of the graph."""
+        return next(child.process.pid for child in self.runner.children if child.name == name)
+
+    def signal(self, name: str, number: int) -> float:
+        """Send a signal; returns when (monotonic, [s])."""
+        os.kill(self.pid(name), number)
+        return time.monotonic()
+
+    def rests(self, timeout_s: float) -> bool:
+        """True once the plant stands still."""
+        return self.until(lambda: self.speed() < 0.02, timeout_s)
+
+    def state_is(self, state: str, timeout_s: float, reason: str = "") -> bool:
+        """True once the tracker says so."""
+        return self.until(lambda: self.status().get("state") == state and reason in self.status().get("reason", ""), timeout_s)
+
+    def stop(self) -> dict[str, np.ndarray]:
+        """Stop everything; the plant's own record of the run, with its limits checked."""
+        for process in self._clients:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.runner.stop()
+        self._measurements.close()
+        self._status.close()
+        assert not session_folder(self.runner.session).exists()
+        if not (self.folder / "plant.npz").is_file():
+            return {}
+        with np.load(self.folder / "plant.npz", allow_pickle=False) as stored:
+            trace = {name: stored[name] for name in stored.files}
+        self.judge(trace)
+        return trace
+
+    def judge(self, trace: dict[str, np.ndarray]) -> None:
+        """Position, velocity and torque of the plant, and the step of the reference at its input, in every row of the run."""
+        robot, near = self.robot, 1 + 1e-6
+        assert ((trace["q"] >= robot.q_min) & (trace["q"] <= robot.q_max)).all()
+        assert (np.abs(trace["dq"]) <= robot.limits("velocity") * near).all()
+        assert (np.abs(trace["torque"]) <= robot.limits("torque") * near).all()
+        step = np.abs(np.diff(trace["dq_ref"], axis=0))
+        seconds = np.diff(trace["t"])[:, None] + 2 / robot.rates.tracker_hz  # commands may have waited a period
+        undamped = trace["damped"][1:, None] == 0
+        assert (np.where(undamped, step, 0.0) <= robot.limits("acceleration") * seconds * near).all()
+
+
+def alive(pid: int) -> bool:
+    """True unless the process is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT

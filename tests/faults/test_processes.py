@@ -1,0 +1,300 @@
+"""Processes that die, hang and drown, in the real graph: what the plant does meanwhile is in its own record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taustack.config import RobotConfig
+from taustack.shared_memory import sessions_root
+
+from .stack import CONT, KILL, SLOW, STOP, Stack, alive
+
+pytestmark = pytest.mark.ros
+Start = Callable[..., Stack]
+
+
+@pytest.fixture
+def start(robot: RobotConfig, tmp_path: Path) -> Iterator[Start]:
+    started: list[Stack] = []
+
+    def make(*, wander: bool = True, **options: object) -> Stack:
+        started.append(Stack(robot, tmp_path / "run", **options))  # type: ignore[arg-type]
+        if wander:
+            started[-1].wander()
+        return started[-1]
+
+    yield make
+    for stack in started:
+        stack.runner.stop()
+
+
+def rested_after(trace: dict[str, np.ndarray], t: float, seconds: float) -> bool:
+    """True if the reference at the plant's input was at rest at some time within `seconds` after t, by the plant's record."""
+    after = (trace["t"] > t) & (trace["t"] < t + seconds)
+    return bool((np.abs(trace["dq_ref"][after]).max(axis=1) < 1e-3).any())
+
+
+def test_a_killed_tracker_is_noticed_by_the_plant_in_20_ms_and_ends_the_run(start: Start, robot: RobotConfig) -> None:
+    stack = start()
+    at = stack.signal("tracker", KILL)
+    assert stack.until(lambda: stack.runner.poll() == ("tracker", -9), 2.0)
+    assert stack.rests(1.0)
+    trace = stack.stop()
+    noticed = trace["t"][np.flatnonzero((trace["self_stopped"] > 0) & (trace["t"] > at - 0.005))[0]]
+    assert noticed - at <= robot.safety.command_timeout_s + 2 * SLOW / robot.rates.tracker_hz
+    assert rested_after(trace, at, 0.5)
+
+
+def test_a_stopped_tracker_is_noticed_and_comes_back_to_a_latched_hold(start: Start, robot: RobotConfig) -> None:
+    stack = start()
+    at = stack.signal("tracker", STOP)
+    assert stack.rests(1.0)
+    assert stack.until(lambda: stack.measurement().self_stopped, 0.1)
+    time.sleep(0.8)  # the supervisor presses the e-stop
+    stack.signal("tracker", CONT)
+    assert stack.state_is("holding", 2.0)
+    assert stack.until(lambda: bool(stack.status().get("estop")), 2.0)
+    trace = stack.stop()
+    noticed = trace["t"][np.flatnonzero((trace["self_stopped"] > 0) & (trace["t"] > at - 0.005))[0]]
+    assert noticed - at <= robot.safety.command_timeout_s + 2 * SLOW / robot.rates.tracker_hz
+
+
+@pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
+def test_a_dead_bridge_is_a_hold(start: Start, robot: RobotConfig, number: int) -> None:
+    stack = start()
+    at = stack.signal("driver", number)
+    assert stack.until(lambda: stack.status().get("state") == "holding", 1.0)
+    assert stack.rests(1.0)
+    if number == KILL:
+        assert stack.runner.poll() == ("driver", -9)
+    trace = stack.stop()
+    assert rested_after(trace, at, robot.safety.bridge_timeout_s + 0.4 * SLOW)
+
+
+@pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
+def test_a_controller_that_dies_or_hangs_is_a_hold_and_is_started_anew(start: Start, number: int) -> None:
+    stack = start()
+    at = stack.signal("controller", number)
+    before = stack.pid("controller")
+    assert stack.state_is("holding", 1.0, "plan is stale")
+    assert stack.rests(1.0)
+    assert stack.until(lambda: "controller" in stack.runner.restarted, 8.0), stack.log.getvalue()
+    assert stack.pid("controller") != before
+    assert stack.state_is("running", 20.0), stack.log.getvalue()
+    trace = stack.stop()
+    assert rested_after(trace, at, 0.15 + 0.4 * SLOW)
+
+
+@pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
+@pytest.mark.parametrize("name", ["dynamics_server", "subgoal_planner"])
+def test_what_may_be_restarted_is_while_the_arm_stays_safe(start: Start, name: str, number: int) -> None:
+    stack = start()
+    stack.signal(name, number)
+    assert stack.until(lambda: name in stack.runner.restarted, 10.0), stack.log.getvalue()
+    assert stack.runner.poll() is None
+    assert stack.status()["state"] in ("running", "holding")
+    stack.stop()
+
+
+@pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
+def test_a_dead_supervisor_is_a_pressed_estop(start: Start, robot: RobotConfig, number: int) -> None:
+    stack = start()
+    at = stack.signal("supervisor", number)
+    assert stack.until(lambda: bool(stack.status().get("estop")), 1.0)
+    assert stack.rests(1.0)
+    assert "silent" in stack.log.getvalue() or "pressed by the ROS graph" in stack.log.getvalue()
+    trace = stack.stop()
+    assert rested_after(trace, at, robot.safety.estop_timeout_s + 0.5 * SLOW)
+
+
+def test_silence_of_everyone_above_the_bridge_is_an_estop(start: Start, robot: RobotConfig) -> None:
+    """What a network that is gone looks like to the bridge."""
+    stack = start()
+    for name in ("controller", "subgoal_planner", "dynamics_server", "supervisor"):
+        at = stack.signal(name, STOP)
+    assert stack.until(lambda: bool(stack.status().get("estop")), 1.0)
+    assert stack.rests(1.0)
+    assert rested_after(stack.stop(), at, robot.safety.estop_timeout_s + 0.5 * SLOW)
+
+
+RUNNER = """
+import signal, sys, threading
+from taustack.launching.launch_file import read_launch
+from taustack.launching.runner import Runner
+runner = Runner(read_launch("sim", {"run_dir": sys.argv[1]}))
+stop = threading.Event()
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
+runner.start()
+print("PIDS", *(child.process.pid for child in runner.children), flush=True)
+sys.exit(runner.wait(stop))
+"""
+
+
+def start_runner(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A launch runner in a process of its own."""
+    environment = os.environ | {"ROS_DOMAIN_ID": str(56 + os.getpid() % 40)}
+    call = [sys.executable, "-c", RUNNER, str(folder)]
+    process = subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("PIDS"):
+            return process, [int(pid) for pid in line.split()[1:]]
+    raise AssertionError("the runner did not come up")
+
+
+def gone(pids: list[int], timeout_s: float) -> bool:
+    until = time.monotonic() + timeout_s
+    while any(alive(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(alive(pid) for pid in pids)
+
+
+def test_a_killed_launch_runner_leaves_no_process_and_no_memory(tmp_path: Path) -> None:
+    process, pids = start_runner(tmp_path / "run")
+    time.sleep(3.0)
+    process.kill()
+    process.wait()
+    assert gone(pids, 12.0)
+    again, more = start_runner(tmp_path / "again")
+    assert not (sessions_root() / f"run-{process.pid}").exists()
+    again.terminate()
+    assert again.wait(timeout=20) == 0
+    assert gone(more, 1.0)
+    assert not (sessions_root() / f"run-{again.pid}").exists()
+
+
+def test_a_stopped_launch_runner_is_a_pressed_estop(start: Start) -> None:
+    """Its terminal is an e-stop source; a runner in this process is stopped by stopping its terminal's thread."""
+    stack = start()
+    assert stack.runner.terminal is not None
+    stack.runner.terminal._end.set()
+    assert stack.until(lambda: "the terminal is silent" in stack.status().get("estop", ""), 1.0)
+    assert stack.rests(1.0)
+    stack.stop()
+
+
+def test_a_key_presses_the_estop_and_another_resets_it(start: Start) -> None:
+    keys: list[str] = []
+    stack = start(keys=lambda: keys.pop() if keys else "")
+    keys.append(" ")
+    at = time.monotonic()
+    assert stack.until(lambda: "pressed by the terminal" in stack.status().get("estop", ""), 1.0)
+    assert stack.rests(1.0)
+    keys.append("r")
+    assert stack.until(lambda: stack.status().get("estop") == "", 1.0)
+    assert rested_after(stack.stop(), at, 0.2 + 0.4 * SLOW)
+
+
+def test_an_estop_button_is_pressed_refuses_a_reset_and_is_reset(start: Start) -> None:
+    stack = start()
+    answer = stack.ask("estop", "0.6", "released")
+    assert answer["pressed"]["estop"]
+    assert answer["pressed"]["why"] == "pressed by button"
+    assert answer["pressed"]["mode"] == "holding"
+    assert answer["refused"] == {"success": False, "message": "pressed by button"}
+    assert answer["released"]["success"]
+    assert not answer["after"]["estop"]
+    stack.stop()
+
+
+def test_an_estop_button_that_dies_is_pressed_and_one_that_leaves_is_not(start: Start) -> None:
+    stack = start()
+    left = stack.ask("estop", "0", "leaves")
+    assert not left["estop"]
+    stack.client("estop", "0", "dies").wait(10)
+    assert stack.until(lambda: bool(stack.status().get("estop")), 2.0)
+    assert stack.rests(1.0)
+    stack.stop()
+
+
+def test_the_estop_service_stops_refuses_goals_and_starts_nothing_when_reset(start: Start) -> None:
+    stack = start(wander=False)
+    answer = stack.ask("press_service")
+    assert answer["pressed"]["success"]
+    assert answer["during"]["estop"]
+    assert answer["goal"] == {"accepted": False}
+    assert answer["released"]["success"]
+    assert answer["still"] < 0.02
+    assert answer["after"]["mode"] == "ready"
+    assert answer["reached"]["reached"]
+    stack.stop()
+
+
+def test_a_flood_on_every_topic_is_survived(start: Start) -> None:
+    stack = start(wander=False)
+    answer = stack.ask("flood_topics", "3")
+    assert answer["sent"] > 1000
+    assert answer["during"]["mode"] in ("holding", "ready")
+    assert answer["after"]["reached"], stack.log.getvalue()
+    stack.stop()
+
+
+HOG = "while True: pass"
+EATER = "import time; block = bytearray(1_500_000_000); block[::4096] = b'x' * len(block[::4096]); time.sleep(60)"
+
+
+@pytest.mark.parametrize("program", [HOG, EATER], ids=["cpu", "memory"])
+def test_hogs_on_every_core_cost_no_limit(start: Start, program: str) -> None:
+    stack = start()
+    hogs = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(os.cpu_count() or 1)]
+    try:
+        stack.until(lambda: False, 4.0)
+        assert stack.status()["state"] in ("running", "holding")
+        assert stack.runner.poll() is None
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert stack.status()["ticks"] > 1000
+    stack.stop()
+
+
+def test_a_full_disk_costs_the_statistics_and_nothing_else(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file where the folder of the run should be")
+    stack = start()
+    assert stack.runner.poll() is None
+    stack.stop()
+    assert "statistics are lost" in stack.log.getvalue()
+    assert "at rest: True" in stack.log.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("after_s", [0.2, 1.5, 4.0], ids=["starting", "coming up", "ready"])
+def test_a_signal_at_any_time_of_the_start_ends_everything(tmp_path: Path, number: int, after_s: float) -> None:
+    process, pids = start_runner(tmp_path / "run")
+    time.sleep(after_s)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 0
+    assert gone(pids, 1.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_signal_in_motion_brings_the_arm_to_rest_first(start: Start, number: int) -> None:
+    stack = start()
+    at = stack.signal("tracker", number)
+    assert stack.until(lambda: stack.runner.poll() is not None, 5.0)
+    assert rested_after(stack.stop(), at, 0.5 * SLOW)
+    assert "at rest: True" in stack.log.getvalue()
+
+
+@pytest.mark.slow
+def test_restarts_leave_nothing_behind(tmp_path: Path) -> None:
+    """Ten here, a hundred in `make soak`."""
+    before = set(sessions_root().glob("*")) if sessions_root().exists() else set()
+    for i in range(10):
+        process, pids = start_runner(tmp_path / str(i))
+        time.sleep(1.0)
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        assert gone(pids, 1.0)
+    assert set(sessions_root().glob("*")) <= before
