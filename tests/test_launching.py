@@ -138,7 +138,7 @@ def test_no_orphan_is_left_however_the_runner_ends(how: signal.Signals) -> None:
     process = up("up", "sim")
     wait_for(process, "tracker at 500 Hz")
     children = children_of(process.pid)
-    assert len(children) == 4
+    assert len(children) == 7
     process.send_signal(how)
     process.wait(timeout=20)
     assert eventually(lambda: not any(alive(pid) for pid in children), 15.0)
@@ -159,8 +159,8 @@ def test_interrupting_the_main_job_brings_the_arm_to_rest_first(tmp_path: Path) 
     assert "at rest: True" in rest
     assert "interrupted" in rest
     assert not any(alive(pid) for pid in children)
-    driver = json.loads((tmp_path / "latest" / "driver.json").read_text())
-    assert driver["at_rest"]
+    tracker = json.loads((tmp_path / "latest" / "tracker.json").read_text())
+    assert tracker["at_rest"]
 
 
 @pytest.mark.ros
@@ -173,7 +173,7 @@ def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
     assert summary["goals_total"] == summary["goals_reached"] == 2
     assert max(summary["final_error_m"]) <= 0.02
     assert set(summary["plan_ms"]) == {"p50", "p99", "p999", "max"}
-    assert set(summary["state_to_command_ms"]) == {"p50", "p99"}
+    assert {"p50", "p99", "p999"} <= set(summary["state_age_ms"])
     assert {"p50", "p99", "p999"} <= set(summary["tracker"]["lateness_ms"])
     assert {"plan_hz", "deadline_miss_ratio", "bundle"} <= set(summary)
     assert (folder / "error.png").stat().st_size > 1000
@@ -186,7 +186,7 @@ def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
 def test_a_second_stack_in_one_domain_is_refused(tmp_path: Path) -> None:
     first = up("up", "sim")
     try:
-        wait_for(first, "tracker at 500 Hz")
+        wait_for(first, "ready: measurements are trusted")
         second = up("up", "sim")
         said = second.communicate(timeout=40)[0]
         assert second.returncode == 2

@@ -29,13 +29,13 @@ SLOW = 1.3  # factor on allowed times in real time, for a machine that other gue
 class Stack:
     """The whole graph with a run folder, on a domain of its own."""
 
-    def __init__(self, robot: RobotConfig, folder: Path, launch: str = "sim", keys: Callable[[], str] | None = None) -> None:
+    def __init__(self, robot: RobotConfig, folder: Path, launch: str = "sim") -> None:
         self.robot, self.folder, self.log = robot, folder, io.StringIO()
         local = {"ROS_DOMAIN_ID": str(56 + os.getpid() % 40), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         spec = read_launch(launch, {"run_dir": str(folder)})
         self.environment = ros_environment() | local
         self.runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | local), out=self.log, session=f"fault-{os.getpid()}")
-        self.runner.start(keys)
+        self.runner.start()
         self._clients: list[subprocess.Popen[str]] = []
         self._measurements = reader(session_folder(self.runner.session), "measurement")
         self._status = reader(session_folder(self.runner.session), "status")
@@ -132,7 +132,9 @@ class Stack:
         assert (np.abs(trace["dq"]) <= robot.limits("velocity") * near).all()
         assert (np.abs(trace["torque"]) <= robot.limits("torque") * near).all()
         step = np.abs(np.diff(trace["dq_ref"], axis=0))
-        seconds = np.diff(trace["t"])[:, None] + 2 / robot.rates.tracker_hz  # commands may have waited a period
+        # A command may have waited a period; after a stall of this machine it may be as much older as that lasted.
+        gaps = np.lib.stride_tricks.sliding_window_view(np.pad(np.diff(trace["t"]), (10, 0), mode="edge"), 11).max(axis=1)
+        seconds = gaps[:, None] + 2 / robot.rates.tracker_hz
         undamped = trace["damped"][1:, None] == 0
         assert (np.where(undamped, step, 0.0) <= robot.limits("acceleration") * seconds * near).all()
 

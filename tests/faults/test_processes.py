@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from taustack.config import RobotConfig
-from taustack.shared_memory import sessions_root
+from taustack.controllers.wire import reader, unpack_status
+from taustack.shared_memory import session_folder, sessions_root
 
 from .stack import CONT, KILL, SLOW, STOP, Stack, alive
 
@@ -152,11 +153,17 @@ def start_runner(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
     raise AssertionError("the runner did not come up")
 
 
-def gone(pids: list[int], timeout_s: float) -> bool:
+def eventually(done: Callable[[], bool], timeout_s: float) -> bool:
     until = time.monotonic() + timeout_s
-    while any(alive(pid) for pid in pids) and time.monotonic() < until:
+    while not done():
+        if time.monotonic() > until:
+            return False
         time.sleep(0.05)
-    return not any(alive(pid) for pid in pids)
+    return True
+
+
+def gone(pids: list[int], timeout_s: float) -> bool:
+    return eventually(lambda: not any(alive(pid) for pid in pids), timeout_s)
 
 
 def test_a_killed_launch_runner_leaves_no_process_and_no_memory(tmp_path: Path) -> None:
@@ -173,24 +180,49 @@ def test_a_killed_launch_runner_leaves_no_process_and_no_memory(tmp_path: Path) 
     assert not (sessions_root() / f"run-{again.pid}").exists()
 
 
-def test_a_stopped_launch_runner_is_a_pressed_estop(start: Start) -> None:
-    """Its terminal is an e-stop source; a runner in this process is stopped by stopping its terminal's thread."""
+@pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
+def test_a_terminal_that_dies_or_hangs_is_a_pressed_estop(start: Start, robot: RobotConfig, number: int) -> None:
+    """The e-stop of who started the stack: it dies with the runner."""
     stack = start()
     assert stack.runner.terminal is not None
-    stack.runner.terminal._end.set()
+    os.kill(stack.runner.terminal.process.pid, number)
+    at = time.monotonic()
     assert stack.until(lambda: "the terminal is silent" in stack.status().get("estop", ""), 1.0)
     assert stack.rests(1.0)
-    stack.stop()
+    os.kill(stack.runner.terminal.process.pid, CONT)
+    assert rested_after(stack.stop(), at, robot.safety.estop_timeout_s + 0.5 * SLOW)
+
+
+def test_a_stopped_launch_runner_changes_nothing_for_the_robot(tmp_path: Path) -> None:
+    process, pids = start_runner(tmp_path / "run")
+    status = reader(session_folder(f"run-{process.pid}"), "status")
+
+    def says(state: str) -> bool:
+        data = status.newest_message()
+        return data is not None and unpack_status(data)["state"] == state
+
+    try:
+        assert eventually(lambda: says("ready"), 15.0)
+        process.send_signal(STOP)
+        time.sleep(1.5)
+        assert says("ready")
+        assert all(alive(pid) for pid in pids)
+    finally:
+        process.send_signal(CONT)
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+        status.close()
+    assert gone(pids, 1.0)
 
 
 def test_a_key_presses_the_estop_and_another_resets_it(start: Start) -> None:
-    keys: list[str] = []
-    stack = start(keys=lambda: keys.pop() if keys else "")
-    keys.append(" ")
+    stack = start()
+    assert stack.runner.terminal is not None
+    stack.runner.terminal.press()
     at = time.monotonic()
     assert stack.until(lambda: "pressed by the terminal" in stack.status().get("estop", ""), 1.0)
     assert stack.rests(1.0)
-    keys.append("r")
+    stack.runner.terminal.reset()
     assert stack.until(lambda: stack.status().get("estop") == "", 1.0)
     assert rested_after(stack.stop(), at, 0.2 + 0.4 * SLOW)
 

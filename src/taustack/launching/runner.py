@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -53,7 +52,7 @@ class Waiting:
 class Runner:
     """`start()`, then `wait()` or `poll()`, then `stop()`. Children die with SIGTERM if this process is killed.
 
-    The runner is an e-stop source of its own: its terminal's keys, and its silence.
+    With it comes an e-stop source: the keys of its terminal; when the runner dies, that source falls silent.
     """
 
     spec: LaunchSpec
@@ -65,13 +64,13 @@ class Runner:
     terminal: Terminal | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, read_keys: Callable[[], str] | None = None) -> None:
+    def start(self) -> None:
         """Start all processes in the order of the file; if one cannot start, the others are stopped."""
         sweep_dead_sessions()
         remove_session(self.session)
         self.environment = ros_environment() | self.spec.environment | {"TAUSTACK_SESSION": self.session}
         try:
-            self.terminal = Terminal(self.session, self.out, read_keys)
+            self.terminal = Terminal(self.session, self.out)
             for node in self.spec.nodes:
                 self.children.append(self._start(node))
         except BaseException:

@@ -1,83 +1,114 @@
-"""The e-stop of who started the stack: keys of its terminal, straight to the tracker's shared memory, past all of ROS."""
+"""The e-stop of who started the stack: keys of the terminal, straight to the tracker's shared memory, past all of ROS.
+
+A process of its own with a priority of its own: `python -m taustack.launching.terminal SESSION`. A runner that is busy, or
+stopped, does not silence it; one that dies takes it along, and silence is pressed.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 import os
 import select
+import signal
+import subprocess
 import sys
 import termios
-import threading
 import time
 import tty
-from collections.abc import Callable
 from typing import IO
 
 from taustack.controllers.wire import Request, pack_request, writer
+from taustack.realtime import ask_for_real_time
 from taustack.shared_memory import session_folder
 
 BEAT_S = 0.05
+PRIORITY = 30
+PRESS, RESET = " e", "r"
 HELP = "keys: SPACE or e presses the e-stop, r resets it"
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Terminal:
-    """Gives a sign of life 20 times a second; SPACE or e presses, r releases and asks for a reset.
+    """The handle that the runner has of that process.
 
     Args:
         session: whose tracker listens.
         out: where it says what it did.
-        read_keys: returns the keys since the last call; None reads this process's terminal if it has one.
     """
 
-    def __init__(self, session: str, out: IO[str], read_keys: Callable[[], str] | None = None) -> None:
-        self._channel = writer(session_folder(session), "terminal")
-        self._out = out
-        self._saved = None
-        if read_keys is None and sys.stdin is not None and sys.stdin.isatty():
-            self._saved = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
+    def __init__(self, session: str, out: IO[str]) -> None:
+        self._interactive = sys.stdin is not None and sys.stdin.isatty()
+        self._saved = termios.tcgetattr(sys.stdin) if self._interactive else None
+        command = [sys.executable, "-m", "taustack.launching.terminal", session, *(["--keys"] if self._interactive else [])]
+        self._keys, keys = os.pipe()
+        os.set_inheritable(self._keys, True)
+        self._write = keys
+        self.process = subprocess.Popen([*command, str(self._keys)], close_fds=True, pass_fds=(self._keys,), preexec_fn=_die_with_parent)
+        os.close(self._keys)
+        if self._interactive:
             print(f"[up] {HELP}", file=out, flush=True)
-            read_keys = _keys_of_stdin
-        self._read_keys = read_keys or (lambda: "")
-        self._pressed, self._resets = False, 0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
-        self._thread.start()
 
     def press(self) -> None:
         """Press the e-stop."""
-        self._pressed = True
-        print("[up] E-STOP pressed; r resets it", file=self._out, flush=True)
+        os.write(self._write, b"e")
 
     def reset(self) -> None:
         """Let go of it and ask for a reset."""
-        self._pressed = False
-        self._resets += 1
-        print("[up] e-stop: reset asked for", file=self._out, flush=True)
+        os.write(self._write, b"r")
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
-        self._end.set()
-        self._thread.join(timeout=1.0)
+        """End the process and give the terminal back as it was."""
+        os.close(self._write)
+        try:
+            self.process.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         if self._saved is not None:
-            with contextlib.suppress(termios.error):
-                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
-        self._channel.close()
-
-    def _run(self) -> None:
-        while not self._end.is_set():
-            for key in self._read_keys():
-                if key in " e":
-                    self.press()
-                elif key == "r":
-                    self.reset()
-            request = Request(t=time.monotonic(), estop=self._pressed, estop_reason="a key", resets=self._resets)
-            self._channel.write(pack_request(request))
-            self._end.wait(BEAT_S)
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._saved)
 
 
-def _keys_of_stdin() -> str:
-    """Keys that wait at the terminal; none if this process is in the background."""
-    if os.getpgrp() != os.tcgetpgrp(sys.stdin.fileno()) or not select.select([sys.stdin], [], [], 0)[0]:
-        return ""
-    return os.read(sys.stdin.fileno(), 64).decode("ascii", "ignore")
+def beat(session: str, sources: list[int]) -> None:
+    """Give a sign of life 20 times a second and act on keys, until the first source is closed."""
+    channel = writer(session_folder(session), "terminal")
+    pressed, resets = False, 0
+    while True:
+        ready = select.select(sources, [], [], BEAT_S)[0]
+        for source in ready:
+            keys = os.read(source, 64).decode("ascii", "ignore")
+            if not keys and source == sources[0]:
+                return
+            if not keys:
+                sources.remove(source)
+            for key in keys:
+                if key in PRESS:
+                    pressed = True
+                    print("[up] E-STOP pressed; r resets it", flush=True)
+                elif key == RESET:
+                    pressed, resets = False, resets + 1
+                    print("[up] e-stop: reset asked for", flush=True)
+        request = Request(t=time.monotonic(), estop=pressed, estop_reason="a key", resets=resets)
+        channel.write(pack_request(request))
+
+
+def main() -> None:
+    """Ctrl-C is for the runner; this process ends when the runner closes its pipe, or dies."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    if os.environ.get("TAUSTACK_REAL_TIME", "1") != "0":
+        ask_for_real_time(PRIORITY)
+    session, pipe = sys.argv[1], int(sys.argv[-1])
+    sources = [pipe]
+    if "--keys" in sys.argv:
+        tty.setcbreak(sys.stdin)
+        sources.append(sys.stdin.fileno())
+    beat(session, sources)
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -54,7 +53,6 @@ class Driver(Node):
         self.create_timer(1 / self.robot.rates.state_hz, self._publish_state)
         self.create_timer(0.04, self._ask)
         self.create_timer(0.1, self._publish_safety)
-        self.create_timer(1.0, self._publish_diagnostics)
 
     def _require_no_other_driver(self) -> None:
         """Two stacks in one domain would fight for one robot: give discovery a moment, then look."""
@@ -114,8 +112,9 @@ class Driver(Node):
     def _ask(self) -> None:
         """Tell the tracker what the graph asks; this is our sign of life."""
         now = time.monotonic()
-        latched = self.estop.look(now)
-        hold = self._hold
+        before, latched, hold = self.estop.latched, self.estop.look(now), self._hold
+        if latched != before:
+            self.get_logger().error(f"e-stop: {latched}")
         if self.estop.missing:
             hold = f"waiting for the e-stop source {self.estop.missing[0]}"
         request = Request(t=now, estop=latched is not None, estop_reason=latched or "", hold=hold, resets=self._resets)
@@ -157,23 +156,6 @@ class Driver(Node):
         command.header.stamp = joints.header.stamp
         command.q_ref, command.dq_ref, command.torque = state.q_ref.tolist(), state.dq_ref.tolist(), state.torque.tolist()
         self._out[topics.COMMAND.name].publish(command)
-
-    def _publish_diagnostics(self) -> None:
-        """Timing, ages and counts of the tracker."""
-        if not self.status:
-            return
-        status = self.status
-        values = {f"{group} {key}": status[group][key] for group in ("lateness_ms", "work_ms", "state_age_ms") for key in ("p50", "p99", "p999")}
-        values |= {key: status[key] for key in ("skipped", "accepted", "deadline_misses", "steal_share", "epoch")}
-        values |= {f"dropped {key}": value for key, value in (status["dropped"] | self.refused).items()}
-        values |= {f"sensor {key}": value for key, value in status["sensor_faults"].items()}
-        bad = bool(status["estop"]) or status["state"] in ("damped", "idle")
-        out = DiagnosticStatus(level=DiagnosticStatus.ERROR if bad else DiagnosticStatus.OK, name="tracker", message=f"{status['state']}: {status['reason']}")
-        out.hardware_id = self.robot.name
-        out.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
-        array = DiagnosticArray(status=[out])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._out[topics.DIAGNOSTICS.name].publish(array)
 
 
 def main() -> None:

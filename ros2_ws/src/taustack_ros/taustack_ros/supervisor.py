@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import psutil
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -38,6 +39,7 @@ class Supervisor(Node):
         self._started = time.monotonic()
         self._up: list[str] = []
         self._tracker_seen = False
+        self._tracker: dict[str, Any] = {}
         self._reason = ""
         self._estop = self.create_publisher(topics.ESTOP.type, topics.ESTOP.name, topics.ESTOP.qos)
         self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
@@ -65,8 +67,8 @@ class Supervisor(Node):
         """Sign of life as e-stop source, 20 Hz; pressed while the tracker is silent."""
         data = self._status.newest_message()
         if data is not None:
-            self._tracker_seen = True
-            silent = time.monotonic() - float(unpack_status(data)["t"]) > TRACKER_SILENT_S
+            self._tracker_seen, self._tracker = True, unpack_status(data)
+            silent = time.monotonic() - float(self._tracker["t"]) > TRACKER_SILENT_S
             self._reason = "no sign of life from the tracker" if silent else ""
         self._say(pressed=bool(self._reason), reason=self._reason)
 
@@ -91,9 +93,11 @@ class Supervisor(Node):
                     os.kill(process.pid, signal.SIGKILL)
 
     def _publish_diagnostics(self) -> None:
-        """CPU, memory, threads and descriptors of every node."""
+        """CPU, memory, threads and descriptors of every node; timing, ages and counts of the tracker."""
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
+        if self._tracker:
+            array.status.append(tracker_status(self._tracker))
         for name, process in list(self._processes.items()):
             try:
                 with process.oneshot():
@@ -108,6 +112,18 @@ class Supervisor(Node):
             status.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
             array.status.append(status)
         self._diagnostics.publish(array)
+
+
+def tracker_status(status: dict[str, Any]) -> DiagnosticStatus:
+    """The tracker's part of /diagnostics."""
+    values = {f"{group} {key}": status[group][key] for group in ("lateness_ms", "work_ms", "state_age_ms") for key in ("p50", "p99", "p999")}
+    values |= {key: status[key] for key in ("skipped", "accepted", "deadline_misses", "steal_share", "epoch")}
+    for group in ("dropped", "sensor_faults", "acted"):
+        values |= {f"{group} {key}": value for key, value in status[group].items()}
+    bad = bool(status["estop"]) or status["state"] in ("damped", "idle")
+    out = DiagnosticStatus(level=DiagnosticStatus.ERROR if bad else DiagnosticStatus.OK, name="tracker", message=f"{status['state']}: {status['reason']}")
+    out.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
+    return out
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Plan, RobotState
 from taustack_msgs.srv import PredictRollout
 
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A reliable writer waits up to 100 ms for a reader that was killed, until its lease ends: nothing that must not wait is reliable.
+FEW = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -32,15 +34,15 @@ class Topic:
 ROBOT_STATE = Topic(name="robot_state", type=RobotState, qos=NEWEST, rate="state_hz")
 JOINT_STATES = Topic(name="joint_states", type=JointState, qos=NEWEST, rate="50 Hz")
 SUBGOAL = Topic(name="subgoal", type=Subgoal, qos=LATCHED, rate="on change")
-PLAN = Topic(name="plan", type=Plan, qos=RELIABLE, rate="plan_hz")
+PLAN = Topic(name="plan", type=Plan, qos=FEW, rate="plan_hz")
 COMMAND = Topic(name="command", type=Command, qos=NEWEST, rate="50 Hz")
 MODEL = Topic(name="model", type=Model, qos=LATCHED, rate="on change")
-SAFETY = Topic(name="safety", type=Safety, qos=LATCHED, rate="5 Hz")
-ESTOP = Topic(name="estop", type=EStop, qos=RELIABLE, rate="20 Hz a source")
-HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=RELIABLE, rate="10 Hz a node", logged=False)
+SAFETY = Topic(name="safety", type=Safety, qos=NEWEST, rate="10 Hz")
+ESTOP = Topic(name="estop", type=EStop, qos=FEW, rate="20 Hz a source")
+HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=FEW, rate="10 Hz a node", logged=False)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz")
 
 TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
 SERVICES = {"predict_rollout": PredictRollout, "press_estop": Trigger, "reset_estop": Trigger}
 ACTIONS = {"reach_goal": ReachGoal}
-FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, SAFETY, DIAGNOSTICS)
+FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, SAFETY)
