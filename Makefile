@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench bundle docs clean
+.PHONY: help setup run test check bench soak mutation bundle docs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,6 +22,14 @@ check: setup  ## format, lint, types, import rules
 
 bench: setup  ## plan step against pytorch_mppi and the bare matrix products
 	@$(BIN)/taustack bench plan
+
+soak: setup  ## half an hour of the whole graph, a large fault campaign, a hundred restarts (an hour)
+	@$(BIN)/python bench/soak.py --minutes 30 --json runs/soak.json
+	@$(BIN)/taustack bench faults --campaign 500 --seed 1 --json runs/faults.json
+	@$(BIN)/python bench/restarts.py --times 100
+
+mutation: setup  ## how many mutants of filter and state table the tests kill (minutes)
+	@$(BIN)/python tools/mutation.py
 
 bundle: setup  ## rebuild robots/panda/bundle and bundle_lag from nothing (minutes)
 	@$(BIN)/taustack train bundle panda --out robots/panda/bundle

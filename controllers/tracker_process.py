@@ -14,12 +14,13 @@ from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.shared_hardware import SharedHardware
 from taustack.controllers.tracker import Signals
 from taustack.controllers.wire import Request, TrackerState, pack_status, pack_tracker_state, reader, unpack_plan, unpack_request, writer
+from taustack.errors import UnknownName
 from taustack.realtime import Durations, freeze_garbage, run_periodic, steal_share
 from taustack.stop_flag import StopFlag
 
 STATUS_EVERY_S = 0.1
 STOP_LIMIT_S = 3.0
-NAMES = {"bridge": "the ROS graph", "terminal": "the terminal"}
+SOURCES = {"bridge": ("request", "the ROS graph"), "terminal": ("terminal", "the terminal"), "supervisor": ("supervisor", "the supervisor")}
 FIRST_MEASUREMENT_S = 20.0
 
 
@@ -30,18 +31,25 @@ class TrackerProcess:
         robot: limits and rates.
         folder: the session's channels.
         keep_out: the robot's parts and its cell.
+        required: e-stop sources (terminal, supervisor) that must give signs of life before anything moves.
     """
 
-    def __init__(self, robot: RobotConfig, folder: Path, keep_out: KeepOut | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.robot, self.clock = robot, clock
+    def __init__(
+        self, robot: RobotConfig, folder: Path, keep_out: KeepOut | None, clock: Callable[[], float] = time.monotonic, required: tuple[str, ...] = ()
+    ) -> None:
+        for name in required:
+            if name not in SOURCES:
+                raise UnknownName("e-stop source", name, SOURCES)
+        self.robot, self.clock, self.required = robot, clock, required
         self.hardware = SharedHardware(folder, robot.n, clock)
-        self._plans, self._requests, self._terminal = (reader(folder, name) for name in ("plan", "request", "terminal"))
+        self._plans = reader(folder, "plan")
+        self._sources = {name: reader(folder, channel) for name, (channel, _) in SOURCES.items()}
         self._states, self._status = writer(folder, "state"), writer(folder, "status")
         self.core = DriverCore(robot, self.hardware, keep_out)
         self.lateness, self.work = Durations(), Durations()
         self.unreadable = 0
         self._newest: dict[str, Request] = {}
-        self._resets = {"bridge": -1, "terminal": -1}
+        self._resets = dict.fromkeys(SOURCES, -1)
         self._status_at = 0.0
         self._steal = steal_share()
         self._said = 0
@@ -84,20 +92,21 @@ class TrackerProcess:
             self._say()
 
     def _signals(self, now: float, hold: str | None) -> Signals:
-        """What bridge and terminal ask; a message is a sign of life, silence of the bridge a hold."""
+        """What bridge, terminal and supervisor ask; a message is a sign of life, silence of the bridge a hold."""
         estop: dict[str, bool] = {}
         reset = False
-        for source, channel in (("bridge", self._requests), ("terminal", self._terminal)):
+        for source, channel in self._sources.items():
             messages = channel.new()
             if messages:
                 request = unpack_request(messages[-1])
                 self._newest[source] = request
-                estop[NAMES[source]] = request.estop
+                estop[SOURCES[source][1]] = request.estop
                 reset |= 0 <= self._resets[source] < request.resets
                 self._resets[source] = request.resets
         bridge = self._newest.get("bridge")
-        if hold is None and bridge is None:
-            hold = "waiting for the driver node"
+        missing = next((name for name in ("bridge", *self.required) if name not in self._newest), None)
+        if hold is None and missing is not None:
+            hold = f"waiting for {SOURCES[missing][1]}"
         elif hold is None and bridge is not None and now - bridge.t > self.robot.safety.bridge_timeout_s:
             hold = "no sign of life from the driver node"
         elif hold is None and bridge is not None:
@@ -126,5 +135,5 @@ class TrackerProcess:
     def close(self) -> None:
         """Let all channels go."""
         self.hardware.close()
-        for channel in (self._plans, self._requests, self._terminal, self._states, self._status):
+        for channel in (self._plans, *self._sources.values(), self._states, self._status):
             channel.close()

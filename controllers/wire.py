@@ -26,19 +26,20 @@ PLAN_HEAD = np.dtype([
 ])  # fmt: skip
 REQUEST = np.dtype([("t", "<f8"), ("estop", "?"), ("resets", "<u8"), ("estop_reason", f"S{TEXT}"), ("hold", f"S{TEXT}")])
 CAPACITY = {
-    "measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "request": REQUEST.itemsize, "terminal": REQUEST.itemsize,
-    "state": 8192, "status": 16384,
+    "measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
+    "request": REQUEST.itemsize, "terminal": REQUEST.itemsize, "supervisor": REQUEST.itemsize,
 }  # fmt: skip
+SLOTS = {"command": 64}  # enough to make up for a stall of the simulated robot's process; others: 8
 
 
 def writer(folder: Path, name: str) -> Writer:
     """The writer of a channel of the session in `folder`."""
-    return Writer(folder / name, CAPACITY[name])
+    return Writer(folder / name, CAPACITY[name], SLOTS.get(name, 8))
 
 
 def reader(folder: Path, name: str) -> Reader:
     """A reader of a channel of the session in `folder`."""
-    return Reader(folder / name, CAPACITY[name])
+    return Reader(folder / name, CAPACITY[name], SLOTS.get(name, 8))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from taustack.sim.scenario import Scenario
 from taustack.stop_flag import StopFlag
 
 TRACE_S = 120.0  # the newest part of the run that is kept
-CATCH_UP = 10  # steps at most that are made up for after the process did not run
+CATCH_UP = 100  # steps at most that are made up for after the process did not run: a real robot does not pause
 AFTER_STOP_S = 0.5  # the robot outlives who commands it, so that its watchdog ends the motion
 
 
@@ -82,18 +82,14 @@ class PlantProcess:
         run_periodic(steps * self.plant.dt, step, self.lateness, self.clock)
 
     def step(self, steps: int = 1) -> None:
-        """Take the newest command, simulate, measure."""
-        for data in self._commands.new()[-1:]:
-            try:
-                command = unpack_command(data, self.robot.n)
-            except ValueError:
-                self.unreadable += 1
-                continue
-            if command.damped:
-                self.hardware.damp()
-            else:
-                self.hardware.write(command.q_ref, command.dq_ref)
-        for _ in range(steps):
+        """Take the commands that came, each in its turn over the steps, simulate, measure."""
+        commands = self._commands.new()
+        taken = 0
+        for i in range(steps):
+            due = -(-len(commands) * (i + 1) // steps)
+            for data in commands[taken:due]:
+                self._take(data)
+            taken = due
             self.hardware.step()
         now = self.clock()
         self.trace.add(now, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
@@ -101,6 +97,17 @@ class PlantProcess:
         lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
         measured = dataclasses.replace(state, t=now - lag)
         self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
+
+    def _take(self, data: bytes) -> None:
+        try:
+            command = unpack_command(data, self.robot.n)
+        except ValueError:
+            self.unreadable += 1
+            return
+        if command.damped:
+            self.hardware.damp()
+        else:
+            self.hardware.write(command.q_ref, command.dq_ref)
 
     def write_trace(self, folder: Path) -> None:
         """The truth of the run's last two minutes, as plant.npz."""

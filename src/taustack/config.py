@@ -55,8 +55,8 @@ class Rates(StrictModel):
     @model_validator(mode="after")
     def _whole_ratios(self) -> Rates:
         for name, ratio in (("plant_hz / tracker_hz", self.plant_hz / self.tracker_hz), ("control_dt * tracker_hz", self.control_dt * self.tracker_hz)):
-            if abs(ratio - round(ratio)) > 1e-6 or round(ratio) < 1:
-                raise ValueError(f"{name} a whole number of at least 1, came {ratio:g}")
+            if not 1 - 1e-6 <= ratio <= 1e6 or abs(ratio - round(ratio)) > 1e-6:
+                raise ValueError(f"{name} a whole number from 1 to a million, came {ratio:g}")
         return self
 
 
@@ -110,6 +110,7 @@ class SafetyConfig(StrictModel):
     plan_timeout_s: Positive = Field(default=0.1, description="a plan is followed for this long after it took effect [s]")
     bridge_timeout_s: Positive = Field(default=0.1, description="hold without a sign of life from the driver node for this long [s]")
     estop_timeout_s: Positive = Field(default=0.25, description="an e-stop source that is silent for this long counts as pressed [s]")
+    estop_topic_timeout_s: Positive = Field(default=0.5, description="the same for sources on the topic `estop`, where discovery may delay a message [s]")
     damp_after_s: Positive | None = Field(default=None, description="time of holding after which the robot is damped [s]; absent: it holds for good")
 
 

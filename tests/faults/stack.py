@@ -88,6 +88,7 @@ class Stack:
 
     def wander(self, seconds: float = 60.0) -> None:
         """Make the arm move, and return in the middle of a motion."""
+        assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue(), 30.0), self.log.getvalue()
         self.client("wander", str(seconds))
         assert self.until(lambda: self.speed() > 0.3, 30.0), self.log.getvalue()
 

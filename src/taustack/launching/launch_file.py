@@ -67,12 +67,14 @@ def read_launch(name_or_path: str, arguments: Mapping[str, str]) -> LaunchSpec:
         if not isinstance(body, dict):
             raise BadInput(path, f"launch.{i}.{action}", body, "a mapping")
         if action == "arg":
-            declared.append(body["name"])
-            if body["name"] not in arguments and "default" not in body:
-                raise BadInput(path, f"launch.{i}.arg.{body['name']}", "nothing", f"{body['name']}:=VALUE on the command line")
-            values[body["name"]] = str(arguments.get(body["name"], body.get("default", "")))
+            name = _text(body, "name", path, f"launch.{i}.arg")
+            declared.append(name)
+            if name not in arguments and "default" not in body:
+                raise BadInput(path, f"launch.{i}.arg.{name}", "nothing", f"{name}:=VALUE on the command line")
+            values[name] = str(arguments.get(name, body.get("default", "")))
         elif action == "set_env":
-            environment[body["name"]] = _substitute(str(body["value"]), values, path)
+            where = f"launch.{i}.set_env"
+            environment[_text(body, "name", path, where)] = _substitute(_text(body, "value", path, where), values, path)
         elif action == "node":
             nodes.append(_node(body, values, path, i))
         else:
@@ -88,15 +90,29 @@ def _node(body: dict[str, Any], values: Mapping[str, str], path: Path, index: in
     for key in body:
         if key not in known:
             raise BadInput(path, f"launch.{index}.node.{key}", "an unknown key", f"one of {', '.join(sorted(known))}")
-    try:
-        parameters = {item["name"]: _substitute(str(item["value"]), values, path) for item in body.get("param", [])}
-        return NodeSpec(
-            package=body["pkg"], executable=body["exec"], name=body.get("name", body["exec"]),
-            namespace=_substitute(str(body.get("namespace", "")), values, path), parameters=parameters,
-            respawn=body.get("respawn", False) is True, respawn_delay_s=float(body.get("respawn_delay", 1.0)),
-        )  # fmt: skip
-    except KeyError as error:
-        raise BadInput(path, f"launch.{index}.node", f"no {error.args[0]}", "pkg, exec, and name and value for each param") from None
+    where = f"launch.{index}.node"
+    items = body.get("param", [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise BadInput(path, f"{where}.param", items, "a list of mappings with name and value")
+    parameters = {_text(item, "name", path, f"{where}.param"): _substitute(_text(item, "value", path, f"{where}.param"), values, path) for item in items}
+    delay, respawn = body.get("respawn_delay", 1.0), body.get("respawn", False)
+    if not isinstance(delay, int | float) or not 0 <= delay <= 3600:
+        raise BadInput(path, f"{where}.respawn_delay", delay, "seconds, 0 to 3600")
+    if not isinstance(respawn, bool):
+        raise BadInput(path, f"{where}.respawn", respawn, "true or false")
+    executable = _text(body, "exec", path, where)
+    return NodeSpec(
+        package=_text(body, "pkg", path, where), executable=executable, name=_text(body, "name", path, where) if "name" in body else executable,
+        namespace=_substitute(str(body.get("namespace", "")), values, path), parameters=parameters, respawn=respawn, respawn_delay_s=float(delay),
+    )  # fmt: skip
+
+
+def _text(body: dict[str, Any], key: str, path: Path, where: str) -> str:
+    """A scalar of an entry, as text; `name`, `pkg` and `exec` may not be empty."""
+    value = body.get(key)
+    if isinstance(value, dict | list) or value is None or (key != "value" and not str(value)):
+        raise BadInput(path, f"{where}.{key}", "nothing" if value is None else value, "a text")
+    return str(value)
 
 
 def _substitute(text: str, values: Mapping[str, str], path: Path) -> str:

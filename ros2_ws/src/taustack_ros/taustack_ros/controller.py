@@ -29,7 +29,7 @@ from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import JointMap, measured, plan_message
+from taustack_ros.convert import JointMap, measured, plan_message, subgoal_of
 from taustack_ros.process import real_time_wanted, run_node
 
 STALE_STATE_S = 0.1
@@ -154,20 +154,25 @@ class Controller(Node):
             self.planner.rehearse(home)
 
     def _on_state(self, message: msg.RobotState) -> None:
-        if self._joints is None:
-            self._joints = JointMap.between(message.name, self.robot.joint_names, "topic robot_state")
-        if self._newest is not None and message.epoch != self._newest.epoch and self.planner is not None:
+        try:
+            if self._joints is None:
+                self._joints = JointMap.between(message.name, self.robot.joint_names, "topic robot_state")
+            newest = measured(message, self._joints)
+        except BadInput as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
+        if self._newest is not None and newest.epoch != self._newest.epoch and self.planner is not None:
             self.planner.reset()
-        self._newest, self._received_at = measured(message, self._joints), time.monotonic()
+        self._newest, self._received_at = newest, time.monotonic()
         self._fresh.set()
 
     def _on_subgoal(self, message: msg.Subgoal) -> None:
-        if not message.active:
-            self._goal = None
-        elif len(message.goal) != 3 or not np.all(np.isfinite(message.goal)):
-            self.get_logger().error(f"topic subgoal: goal: got {list(message.goal)}, expected 3 finite coordinates")
-        else:
-            self._goal, self._tau_s = np.array(message.goal), message.tau_s
+        try:
+            wanted = subgoal_of(message)
+        except BadInput as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
+        self._goal, self._tau_s = wanted if wanted is not None else (None, 0.0)
 
     def _on_safety(self, message: msg.Safety) -> None:
         """After an e-stop or damping nothing moves before a new goal."""

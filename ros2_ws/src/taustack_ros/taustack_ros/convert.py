@@ -43,8 +43,10 @@ class JointMap:
             raise BadInput(source, "name", list(theirs), f"the joints {list(ours)}")
         return cls(np.array([list(theirs).index(name) for name in ours]))
 
-    def of(self, values: Sequence[float]) -> FloatArray:
-        """A sender's vector in our order."""
+    def of(self, values: Sequence[float], source: str, field: str) -> FloatArray:
+        """A sender's vector in our order. Raises BadInput if it has another length."""
+        if len(values) != len(self.index):
+            raise BadInput(source, field, f"{len(values)} values", f"{len(self.index)}, one a joint")
         return np.asarray(values, dtype=float)[self.index]
 
 
@@ -58,12 +60,24 @@ def robot_state_message(state: RobotState, anchor: float, seq: int, epoch: int, 
 
 
 def measured(message: msg.RobotState, joints: JointMap) -> Measured:
-    """A robot_state message as the planner's input."""
-    state = RobotState(
-        t=to_seconds(message.header.stamp), q=joints.of(message.q), dq=joints.of(message.dq), q_ref=joints.of(message.q_ref),
-        dq_ref=joints.of(message.dq_ref), torque=joints.of(message.torque), ee=np.array([message.ee.x, message.ee.y, message.ee.z]),
-    )  # fmt: skip
+    """A robot_state message as the planner's input. Raises BadInput that names the field."""
+    vectors = {name: joints.of(getattr(message, name), "topic robot_state", name) for name in ("q", "dq", "q_ref", "dq_ref", "torque")}
+    for name, vector in vectors.items():
+        if not np.isfinite(vector).all():
+            raise BadInput("topic robot_state", name, vector.tolist(), "finite values")
+    state = RobotState(t=to_seconds(message.header.stamp), ee=np.array([message.ee.x, message.ee.y, message.ee.z]), **vectors)
     return Measured(state=state, seq=message.seq, epoch=message.epoch)
+
+
+def subgoal_of(message: msg.Subgoal) -> tuple[FloatArray, float] | None:
+    """Goal (3,) [m] and time left [s], or None if there is none. Raises BadInput that names the field."""
+    if not message.active:
+        return None
+    if len(message.goal) != 3 or not np.isfinite(message.goal).all():
+        raise BadInput("topic subgoal", "goal", list(message.goal), "3 finite coordinates")
+    if not (np.isfinite(message.tau_s) and message.tau_s >= 0):
+        raise BadInput("topic subgoal", "tau_s", message.tau_s, "a finite time of at least 0")
+    return np.array(message.goal), float(message.tau_s)
 
 
 def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
@@ -77,11 +91,15 @@ def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
     return out
 
 
-def plan_of(message: msg.Plan, joints: JointMap, anchor: float) -> Plan:
-    """A plan message as the tracker's input, in monotonic time; a wrong size becomes an empty array."""
-    n, h = len(joints.index), message.horizon
-    right = len(message.actions) == h * n and 0 < h <= MAX_HORIZON
-    actions = np.asarray(message.actions, dtype=float).reshape(h, n)[:, joints.index] if right else np.zeros((0, 0))
+def plan_of(message: msg.Plan, ours: Sequence[str], anchor: float) -> Plan:
+    """A plan message as the tracker's input, in monotonic time. Raises BadInput that names the field."""
+    joints = JointMap.between(message.name, ours, "topic plan")
+    n, h = len(ours), message.horizon
+    if not 0 < h <= MAX_HORIZON:
+        raise BadInput("topic plan", "horizon", h, f"1 to {MAX_HORIZON}")
+    if len(message.actions) != h * n:
+        raise BadInput("topic plan", "actions", f"{len(message.actions)} values", f"{h * n}, horizon times joints")
+    actions = np.asarray(message.actions, dtype=float).reshape(h, n)[:, joints.index]
     return Plan(
         seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp) - anchor,
         effective_t=to_seconds(message.effective) - anchor, dt=message.dt, actions=actions, states=np.zeros((0, 0)), bundle_sha256=message.bundle_sha256,

@@ -18,7 +18,7 @@ from taustack.errors import BadInput
 from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import JointMap, plan_of, robot_state_message, safety_message, to_time
+from taustack_ros.convert import plan_of, robot_state_message, safety_message, to_time
 from taustack_ros.plain_process import session_name
 from taustack_ros.process import run_node
 
@@ -32,17 +32,16 @@ class Driver(Node):
     def __init__(self) -> None:
         super().__init__("driver", start_parameter_services=False)  # nothing here is live, and each service costs every wake-up
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
-        required = parameters.text(self, "estop_sources", "", "e-stop sources that must give signs of life before anything moves, comma-separated")
+        required = parameters.text(self, "estop_sources", "", "sources on `estop` that must give signs of life before anything moves, comma-separated")
         self._require_no_other_driver()
         folder = session_folder(session_name())
         self._states, self._status_channel = reader(folder, "state"), reader(folder, "status")
         self._plan_channel, self._requests = writer(folder, "plan"), writer(folder, "request")
         self._anchor = time.time() - time.monotonic()
-        self.estop = EStop(timeout_s=self.robot.safety.estop_timeout_s, required=tuple(name for name in required.split(",") if name))
+        self.estop = EStop(timeout_s=self.robot.safety.estop_topic_timeout_s, required=tuple(name for name in required.split(",") if name))
         self.refused: dict[str, int] = {}
         self.newest: TrackerState | None = None
         self.status: dict[str, Any] = {}
-        self._joints: JointMap | None = None
         self._hold, self._resets, self._plan_publishers = "", 0, 0
         self._said = ("", "")
         self._out = {topic.name: self.create_publisher(topic.type, topic.name, topic.qos) for topic in topics.FROM_DRIVER}
@@ -69,22 +68,19 @@ class Driver(Node):
             pass
 
     def _on_plan(self, message: msg.Plan) -> None:
-        fault = None
-        if self._joints is None:
-            try:
-                self._joints = JointMap.between(message.name, self.robot.joint_names, "topic plan")
-            except BadInput as error:
-                self.get_logger().error(str(error), throttle_duration_sec=2.0)
-                fault = "joint_names"
         if self._plan_publishers > 1:
-            fault = "second_publisher"
-        plan = plan_of(message, self._joints, self._anchor) if self._joints is not None and fault is None else None
-        if plan is not None and not plan.actions.size:
-            fault = "wrong_size"
-        if plan is None or fault is not None:
-            self.refused[fault or "unreadable"] = self.refused.get(fault or "unreadable", 0) + 1
+            self._refuse("second_publisher")
+            return
+        try:
+            plan = plan_of(message, self.robot.joint_names, self._anchor)
+        except BadInput as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            self._refuse("joint_names" if error.key == "name" else "wrong_size")
             return
         self._plan_channel.write(pack_plan(plan))
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def _on_estop(self, message: msg.EStop) -> None:
         source = message.source or "an unnamed source"

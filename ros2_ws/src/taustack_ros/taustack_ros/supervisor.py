@@ -13,17 +13,17 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from taustack_msgs import msg
 
-from taustack.controllers.wire import reader, unpack_status
+from taustack.controllers.wire import Request, pack_request, reader, unpack_status, writer
 from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.plain_process import session_name
 from taustack_ros.process import run_node
 
-SOURCE = "supervisor"
 BEAT_S = 0.05
 HUNG_S = 2.0  # without a heartbeat a restartable node is killed, to be started anew
 TRACKER_SILENT_S = 0.5
+EXECUTOR_HUNG_S = 2.0
 
 
 class Supervisor(Node):
@@ -41,30 +41,35 @@ class Supervisor(Node):
         self._tracker_seen = False
         self._tracker: dict[str, Any] = {}
         self._reason = ""
-        self._estop = self.create_publisher(topics.ESTOP.type, topics.ESTOP.name, topics.ESTOP.qos)
+        self._looked_at = time.monotonic()
+        self._estop = writer(session_folder(session_name()), "supervisor")
         self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
         self.create_subscription(topics.HEARTBEAT.type, topics.HEARTBEAT.name, self._on_heartbeat, topics.HEARTBEAT.qos)
-        self.create_timer(BEAT_S, self._beat)
         self.create_timer(0.25, self._look)
         self.create_timer(1.0, self._publish_diagnostics)
 
     def run(self, stop: StopFlag) -> None:
-        """Watch until stopped; then say so, for a source that is silent counts as pressed."""
-        while not stop.wait(0.1):
-            pass
+        """Watch until stopped; then say so, for a source that is silent counts as pressed.
+
+        The signs of life go through shared memory, from this thread: discovery of a new participant may hold up a publisher for
+        longer than an e-stop may be silent. They end when the executor does not come round any more.
+        """
+        while not stop.wait(BEAT_S):
+            if time.monotonic() - self._looked_at < EXECUTOR_HUNG_S:
+                self._beat()
         self._say(pressed=True, reason="the supervisor stops")
 
     def _on_heartbeat(self, message: msg.Heartbeat) -> None:
-        self._heard[message.node] = time.monotonic()
         known = self._processes.get(message.node)
         if known is None or known.pid != message.pid:
-            try:
-                self._processes[message.node] = psutil.Process(message.pid)
-            except psutil.NoSuchProcess:
+            process = node_process(message.node, message.pid)
+            if process is None:  # a client of the graph, or somebody's lie: not ours to watch, and never to kill
                 return
+            self._processes[message.node] = process
+        self._heard[message.node] = time.monotonic()
 
     def _beat(self) -> None:
-        """Sign of life as e-stop source, 20 Hz; pressed while the tracker is silent."""
+        """Sign of life as e-stop source; pressed while the tracker is silent."""
         data = self._status.newest_message()
         if data is not None:
             self._tracker_seen, self._tracker = True, unpack_status(data)
@@ -73,13 +78,11 @@ class Supervisor(Node):
         self._say(pressed=bool(self._reason), reason=self._reason)
 
     def _say(self, *, pressed: bool, reason: str) -> None:
-        out = msg.EStop(source=SOURCE, pressed=pressed, reason=reason)
-        out.header.stamp = self.get_clock().now().to_msg()
-        self._estop.publish(out)
+        self._estop.write(pack_request(Request(t=time.monotonic(), estop=pressed, estop_reason=reason)))
 
     def _look(self) -> None:
         """Tell what came up, in order; kill what hangs and may be restarted."""
-        now = time.monotonic()
+        now = self._looked_at = time.monotonic()
         while self._bring_up and (self._bring_up[0] in self._heard or (self._bring_up[0] == "tracker" and self._tracker_seen)):
             name = self._bring_up.pop(0)
             self._up.append(name)
@@ -112,6 +115,15 @@ class Supervisor(Node):
             status.values = [KeyValue(key=key, value=f"{value:.4g}") for key, value in values.items()]
             array.status.append(status)
         self._diagnostics.publish(array)
+
+
+def node_process(name: str, pid: int) -> psutil.Process | None:
+    """The process, if it runs as that node: whoever may publish a heartbeat must not choose what is killed."""
+    try:
+        process = psutil.Process(pid)
+        return process if f"__node:={name}" in process.cmdline() else None
+    except (psutil.Error, ValueError):
+        return None
 
 
 def tracker_status(status: dict[str, Any]) -> DiagnosticStatus:

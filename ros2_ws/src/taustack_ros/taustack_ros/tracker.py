@@ -29,7 +29,8 @@ def write_statistics(process: TrackerProcess, folder: Path) -> None:
 def body(parameters: dict[str, str], stop: StopFlag) -> None:
     """Track until stopped and at rest, then write what was measured."""
     robot = load_robot(parameters.get("robot", ""))
-    process = TrackerProcess(robot, session_folder(session_name()), keep_out_from_model(compile_model(robot), robot))
+    required = tuple(name for name in parameters.get("estop_sources", "").split(",") if name)
+    process = TrackerProcess(robot, session_folder(session_name()), keep_out_from_model(compile_model(robot), robot), required=required)
     print(f"{robot.name}: tracker at {robot.rates.tracker_hz:g} Hz", file=sys.stderr, flush=True)
     try:
         process.run(stop)

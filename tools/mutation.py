@@ -1,0 +1,102 @@
+"""Mutation test of the safety filter and the state table: `python tools/mutation.py`. Prints how many mutants the tests kill.
+
+mutmut changes the code of the filter, one place at a time, in a copy of the project whose rooms are real folders (it does
+not follow links); it leaves data alone, so each entry of the table of transitions is changed to every other state here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+COPY = PROJECT / "build" / "mutation"
+ROOMS = ("controllers", "models", "sim", "robots", "launch")
+MUTATED = ("safety", "reference", "states", "watchdog", "estop")
+LEAST = 0.95
+
+CONFIG = f"""[mutmut]
+paths_to_mutate=
+{chr(10).join(f"    src/taustack/controllers/{name}.py" for name in MUTATED)}
+tests_dir=tests/controllers
+also_copy=
+    src
+    tests
+    robots
+    pyproject.toml
+pytest_add_cli_args_test_selection=
+    tests/controllers/test_safety.py
+    tests/controllers/test_states.py
+    tests/controllers/test_watchdog.py
+    tests/controllers/test_tracker.py
+pytest_add_cli_args=
+    -q
+    -x
+    -m
+    not slow
+    -p
+    no:cacheprovider
+"""
+
+
+def make_copy() -> None:
+    """The project with its rooms as real folders inside the package."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    (COPY / "src").mkdir(parents=True)
+    shutil.copytree(PROJECT / "src" / "taustack", COPY / "src" / "taustack", symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tests", "robots"):
+        shutil.copytree(PROJECT / name, COPY / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", COPY)
+    (COPY / "setup.cfg").write_text(CONFIG)
+
+
+def mutate_filter() -> tuple[int, int]:
+    """(killed, all) mutants of mutmut."""
+    env = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
+    subprocess.run([str(Path(sys.executable).with_name("mutmut")), "run"], cwd=COPY, env=env, check=False)
+    out = subprocess.run([str(Path(sys.executable).with_name("mutmut")), "results", "--all", "True"], cwd=COPY, env=env, capture_output=True, text=True).stdout
+    states = re.findall(r": ([a-z ]+)$", out, re.MULTILINE)
+    for line in out.splitlines():
+        if line.strip() and "killed" not in line and "timeout" not in line:
+            print("survived:", line.strip())
+    killed = sum(state in ("killed", "timeout", "caught by type check") for state in states)
+    return killed, len(states)
+
+
+def mutate_table() -> tuple[int, int]:
+    """(killed, all) changes of one entry of the table of transitions."""
+    path = COPY / "src/taustack/controllers/states.py"
+    text = path.read_text()
+    states = re.findall(r"^State = Literal\[(.*)\]", text, re.MULTILINE)[0].replace('"', "").split(", ")
+    entries = re.findall(r'    \("\w+", "\w+"\): "\w+",\n', text)
+    mutants = [text.replace(entry, "") for entry in entries]
+    for entry, other in itertools.product(entries, states):
+        changed = re.sub(r': "\w+",', f': "{other}",', entry)
+        if changed != entry:
+            mutants.append(text.replace(entry, changed))
+    killed = 0
+    call = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/controllers/test_states.py", "-k", "transition or leaves"]
+    for mutant in mutants:
+        path.write_text(mutant)
+        killed += subprocess.run(call, cwd=COPY, env=os.environ | {"PYTHONPATH": "src"}, capture_output=True).returncode == 1
+    path.write_text(text)
+    return killed, len(mutants)
+
+
+def main() -> int:
+    make_copy()
+    table, filters = mutate_table(), mutate_filter()
+    for name, (killed, total) in (("table of transitions", table), ("filter and its parts", filters)):
+        print(f"{name}: {killed} of {total} mutants killed ({100 * killed / max(1, total):.1f} %)")
+    killed, total = table[0] + filters[0], table[1] + filters[1]
+    print(f"all: {100 * killed / max(1, total):.1f} % (at least {100 * LEAST:.0f} %)")
+    return 0 if killed >= LEAST * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
