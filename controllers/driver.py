@@ -48,7 +48,7 @@ class DriverCore:
         reference = self.tracker.step(now, sample, asked)
         if self.tracker.damped:
             self.hardware.damp()
-        else:
+        elif self.tracker.commands:
             self.hardware.write(reference.q, reference.dq)
         active = self.tracker.active
         if active is not None:

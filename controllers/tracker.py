@@ -85,6 +85,11 @@ class Tracker:
         return self._active.seq if self._active else 0
 
     @property
+    def commands(self) -> bool:
+        """False until the first trusted measurement: before it there is no reference that the robot could be given."""
+        return self.sensors.trusted is not None
+
+    @property
     def damped(self) -> bool:
         """True if the robot gets no reference."""
         return self.state == "damped"

@@ -11,6 +11,7 @@ from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimi
 FloatArray = NDArray[np.float64]
 NEAR = 1e-3  # [rad or m] from its own reference at which a stopped robot takes a command again
 SLOW = 1e-2  # [rad/s or m/s] of that command
+LEAP = 3.0  # times the velocity limit that a command may seem to move the reference with
 
 
 class SelfStop:
@@ -32,14 +33,18 @@ class SelfStop:
         self.refused = 0
         self._motion = JerkLimited(ReferenceLimits.of(robot), dt)
         self._silent_s = 0.0
+        self._velocity = robot.limits("velocity")
         self._zero = np.zeros(robot.n)
 
     def command(self, q_ref: FloatArray, dq_ref: FloatArray) -> bool:
-        """Take a reference (n,); False if it is refused: of the wrong size, not finite, or not where a stopped robot stands."""
+        """Take a reference (n,); False if it is refused: of the wrong size, not finite, a leap, or not where a stopped robot stands."""
         if q_ref.shape != self._zero.shape or dq_ref.shape != self._zero.shape or not (np.isfinite(q_ref).all() and np.isfinite(dq_ref).all()):
             self.refused += 1
             return False
         own = self.reference
+        if not self.damped and (np.abs(q_ref - own.q) > NEAR + LEAP * self._velocity * max(self.dt, self._silent_s)).any():
+            self.refused += 1
+            return False
         if self.stopped and not (own.rests and (np.abs(q_ref - own.q) < NEAR).all() and (np.abs(dq_ref) < SLOW).all()):
             self.refused += 1
             return False

@@ -12,7 +12,6 @@ import pytest
 from taustack import machine
 from taustack.realtime import Durations
 
-
 COMMAND = "import sys; from taustack.cli import main; sys.exit(main(sys.argv[1:]))"
 
 

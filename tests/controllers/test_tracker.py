@@ -298,6 +298,25 @@ def test_the_driver_moves_the_simulated_arm_and_brings_it_to_rest(core: DriverCo
     assert core.state_age.total > 50
 
 
+def test_a_robot_whose_first_measurement_is_none_gets_no_command(robot: RobotConfig) -> None:
+    """The reference is where the robot is, never where it should be: without a measurement there is none."""
+    plant = MujocoPlant(robot)
+    plant.reset(robot.home + 0.4)
+    core = DriverCore(robot, plant)
+    truth = plant.truth
+    plant.read = lambda: dataclasses.replace(truth(), q=np.full(robot.n, np.nan))  # type: ignore[method-assign]
+    for _ in range(100):
+        core.tick(plant.data.time)
+        plant.advance(DT)
+    assert core.tracker.state == "idle"
+    assert plant.self_stopped
+    np.testing.assert_allclose(plant.truth().q, robot.home + 0.4, atol=1e-2)
+    del plant.read
+    drive(core, 0.5)
+    assert core.tracker.state == "ready"
+    np.testing.assert_allclose(plant.truth().q, robot.home + 0.4, atol=1e-2)
+
+
 def test_the_robots_own_button_is_an_estop(core: DriverCore) -> None:
     drive(core, DT)
     drive(core, 0.1, first_seq=1)

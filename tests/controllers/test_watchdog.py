@@ -73,6 +73,17 @@ def test_a_stopped_robot_takes_commands_again_only_from_rest_where_it_stands(rob
     assert not side.stopped
 
 
+def test_a_leap_is_refused_and_ends_in_a_stop(robot: RobotConfig) -> None:
+    side = moving(robot)
+    at = side.reference.q.copy()
+    assert side.command(at + 2.9 * DT * robot.limits("velocity"), side.reference.dq)
+    at = side.reference.q.copy()
+    for _ in range(30):
+        assert not side.command(at + 0.2, side.reference.dq)
+        side.step(robot.home)
+    assert side.stopped
+
+
 def test_a_robot_that_is_still_stopping_takes_no_command(robot: RobotConfig) -> None:
     side = moving(robot)
     while not side.stopped:

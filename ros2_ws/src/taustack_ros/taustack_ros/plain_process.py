@@ -38,19 +38,38 @@ def session_name() -> str:
     return os.environ.get("TAUSTACK_SESSION") or f"domain{os.environ.get('ROS_DOMAIN_ID', '0')}"
 
 
-def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int, core: int | None = None) -> int:
-    """Ask for the privileges, say what could not be had, run the body until SIGINT or SIGTERM; returns the exit code."""
+def core_of(parameters: dict[str, str]) -> int | None:
+    """The parameter `core`; None if it is empty.
+
+    Raises:
+        BadInput: no number of a core.
+    """
+    text = parameters.get("core", "")
+    if text and not text.isdigit():
+        raise BadInput("parameter", "core", text, "the number of a core, or nothing")
+    return int(text) if text else None
+
+
+def ask_for_privileges(priority: int, core: int | None) -> None:
+    """Ask, and say what could not be had and what that costs."""
+    if os.environ.get("TAUSTACK_REAL_TIME", "1") == "0":
+        return
+    for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core)):
+        if refused:
+            print(f"warning: {refused}", file=sys.stderr, flush=True)
+
+
+def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int) -> int:
+    """Ask for the privileges, run the body until SIGINT or SIGTERM; returns the exit code."""
     faulthandler.enable()
-    if os.environ.get("TAUSTACK_REAL_TIME", "1") != "0":
-        for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core)):
-            if refused:
-                print(f"warning: {refused}", file=sys.stderr, flush=True)
     stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _: _stop(stop, n))
     try:
         session_folder(session_name())
-        body(ros_parameters(sys.argv[1:]), stop)
+        parameters = ros_parameters(sys.argv[1:])
+        ask_for_privileges(priority, core_of(parameters))
+        body(parameters, stop)
     except TaustackError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
