@@ -125,12 +125,13 @@ class Tracker:
             self._reset(now)
         self._forbidden = self._judge(now, sample, fault, signals)
         self._choose_plan(now)
+        self._tire(now)
         self._move(now, sample, fault, signals)
         return self.reference
 
     def _reset(self, now: float) -> None:
         """Release the e-stop and begin a new epoch, if nothing presses it any more and the robot stands still."""
-        if self.estop.reset(now) is not None or not self.reference.rests:
+        if not self.reference.rests or self.estop.reset(now) is not None:
             self.refused["reset"] += 1
             return
         self.epoch += 1
@@ -189,9 +190,12 @@ class Tracker:
             self._raise("plan", now, "following the plan")
         else:
             self._raise("no_plan", now, "plan is stale")
-        held = self.state == "holding" and self.rules.damp_after_s is not None and now - self._held_since > self.rules.damp_after_s
-        if held:
-            self._raise("held_long", now, f"held for {self.rules.damp_after_s:g} s")
+
+    def _tire(self, now: float) -> None:
+        """A robot that cannot hold for good is damped after a while, whatever made it hold."""
+        limit = self.rules.damp_after_s
+        if limit is not None and self.state == "holding" and now - self._held_since > limit:
+            self._raise("held_long", now, f"held for {limit:g} s")
 
     def _move(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> None:
         if self.state in ("idle", "damped") or signals.self_stopped:

@@ -163,6 +163,18 @@ def test_a_reset_while_the_reference_moves_is_refused(rig: Rig) -> None:
     assert rig.tracker.state == "running"
 
 
+def test_a_reset_while_the_arm_still_brakes_keeps_the_latch(rig: Rig) -> None:
+    rig.moving(0.4).signals = Signals(estop={"button": True})
+    rig.run(2 * DT)
+    rig.signals = Signals(estop={"button": False}, reset=True)
+    rig.run(DT)
+    assert rig.tracker.estop.latched == "pressed by button"
+    assert rig.tracker.epoch == 0
+    rig.signals = Signals(estop={"button": False})
+    rig.run(0.2)
+    assert rig.tracker.state == "holding"
+
+
 def test_a_bad_measurement_is_a_hold_and_plans_are_followed_again_after_it_cleared(rig: Rig) -> None:
     rig.moving()
     rig.run(0.2, q=np.full(7, np.nan))
@@ -200,6 +212,14 @@ def test_a_robot_that_holds_for_long_is_damped_if_its_maker_wants_that(robot: Ro
     rig.run(0.3)
     assert rig.tracker.state == "damped"
     assert rig.tracker.reason == "held for 0.5 s"
+
+
+def test_an_estop_damps_such_a_robot_too(robot: RobotConfig) -> None:
+    rig = Rig(robot.model_copy(update={"safety": robot.safety.model_copy(update={"damp_after_s": 0.5})}))
+    rig.moving().signals = Signals(estop={"button": True})
+    assert rig.run(0.4).state == "holding"
+    assert rig.run(0.2).state == "damped"
+    assert rig.tracker.estop.latched is not None
 
 
 @pytest.mark.parametrize(("beyond", "state"), [(5e-4, "ready"), (0.01, "idle")])

@@ -109,6 +109,20 @@ def look(probe: Probe) -> Any:
     }  # fmt: skip
 
 
+def diagnostics(probe: Probe) -> Any:
+    probe.ready()
+    found: dict[str, Any] = {}
+
+    def seen() -> bool:
+        message = probe.newest.get("/diagnostics")
+        if message is not None:
+            found.update({status.name: {value.key: value.value for value in status.values} for status in message.status})
+        return {"tracker", "controller", "driver"} <= set(found)
+
+    assert probe.until(seen), sorted(found)
+    return found
+
+
 def preempt(probe: Probe) -> Any:
     probe.ready()
     first = probe.send(probe.goal(0.4, -0.4, 0.3))
@@ -318,7 +332,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
 def main() -> None:
     rclpy.init()
     probe = Probe()
-    looks = (reach, look, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)
+    looks = (reach, look, diagnostics, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)
     commands = {f.__name__: f for f in (*looks, wander, estop, press_service, flood_topics)}
     print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
     probe.destroy_node()

@@ -32,6 +32,15 @@ def test_messages_carry_what_the_contract_says(graph: Graph, robot: RobotConfig,
     assert seen["safety"]["publishers"] == 1
 
 
+def test_diagnostics_tell_timing_ages_and_what_each_node_takes(graph: Graph) -> None:
+    found = graph.ask("diagnostics")
+    for group in ("lateness_ms", "work_ms", "state_age_ms"):
+        assert all(float(found["tracker"][f"{group} {key}"]) >= 0 for key in ("p50", "p99", "p999"))
+    for node in ("driver", "controller"):
+        assert {"cpu_percent", "rss_mb", "threads", "descriptors"} == set(found[node])
+        assert float(found[node]["rss_mb"]) > 10
+
+
 @pytest.mark.parametrize(
     ("goal", "part"),
     [

@@ -137,7 +137,7 @@ def report(options: argparse.Namespace, folder: Path, goals: list[list[float]]) 
         "robot": options.robot, "scenario": options.scenario, "seed": options.seed,
         "goals_total": len(goals), "goals_reached": sum(r["reached"] for r in results), "final_error_m": [r["error_m"] for r in results],
         "time_to_goal_s": [r["elapsed_s"] for r in results],
-        "plan_hz": controller["plan_hz"], "plan_ms": controller["plan_ms"], "deadline_miss_ratio": miss_ratio(tracker),
+        "plan_hz": controller["plan_hz"], "plans_by": controller["plans_by"], "plan_ms": controller["plan_ms"], "deadline_miss_ratio": miss_ratio(tracker),
         "state_age_ms": tracker["state_age_ms"], "tracker": {key: tracker[key] for key in ("hz", "ticks", "skipped", "lateness_ms", "work_ms")},
         "plans_dropped": tracker["dropped"], "filter_acted": tracker["acted"], "steal_share": tracker["steal_share"],
         "timing_conclusive": tracker["steal_share"] <= STEAL_LIMIT, "bundle": controller["bundle"],

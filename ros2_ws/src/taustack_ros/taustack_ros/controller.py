@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Controller(Node):
         self.planner: MPPI | None = None
         self.fallback: ResolvedRate | None = None
         self.ladder = Ladder()
+        self.made: Counter[str] = Counter()
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.plan_ms = Ring(100_000)
@@ -127,6 +129,7 @@ class Controller(Node):
             self._note("failed")
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
+        self.made[plan.planner] += 1
         self._note("late" if time.monotonic() - received > planner.latency_s else "good")
         self.plan_ms.append(1e3 * plan.plan_time_s)
         self.planned_at.append(time.monotonic())
@@ -211,7 +214,7 @@ class Controller(Node):
         statistics = {
             "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
             "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
-            "plans": self.plan_ms.count, "ladder": self.ladder.name, "bundle": {"name": self.bundle_name, "sha256": sha256},
+            "plans": self.plan_ms.count, "plans_by": dict(self.made), "bundle": {"name": self.bundle_name, "sha256": sha256},
         }  # fmt: skip
         (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
         np.savez_compressed(folder / "plans.npz", t=planned_at, plan_ms=plan_ms)
