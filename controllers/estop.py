@@ -19,9 +19,10 @@ class EStop:
     _heard: dict[str, float] = field(default_factory=dict)
 
     def hear(self, source: str, pressed: bool, now: float) -> None:
-        """A sign of life of a source at time now [s]."""
+        """A sign of life of a source at time now [s]. A press latches at once; silence only at a look, when all were heard."""
         self._pressed[source], self._heard[source] = pressed, now
-        self.look(now)
+        if pressed:
+            self.latched = self.latched or f"pressed by {source}"
 
     def leave(self, source: str) -> None:
         """A source says that it goes; a pressed or a required one is still pressed."""

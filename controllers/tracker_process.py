@@ -45,6 +45,8 @@ class TrackerProcess:
         self._plans = reader(folder, "plan")
         self._sources = {name: reader(folder, channel) for name, (channel, _) in SOURCES.items()}
         self._states, self._status = writer(folder, "state"), writer(folder, "status")
+        for channel in (self._plans, *self._sources.values()):
+            channel.new()  # what a run before this one said is not for us
         self.core = DriverCore(robot, self.hardware, keep_out)
         self.lateness, self.work = Durations(), Durations()
         self.unreadable = 0

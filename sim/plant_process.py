@@ -61,6 +61,7 @@ class PlantProcess:
         self.plant = MujocoPlant(robot, scenario, rng)
         self.hardware = FaultyRobot(self.plant, scenario.faults, rng)
         self._commands, self._measurements = reader(folder, "command"), writer(folder, "measurement")
+        self._commands.new()  # what a run before this one commanded is not for us
         self.trace = Trace(robot.n, round(TRACE_S * robot.rates.plant_hz))
         self.lateness = Durations()
         self.unreadable = 0

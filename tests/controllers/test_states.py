@@ -79,6 +79,22 @@ def test_silence_is_pressed(silent_s: float, pressed: bool) -> None:
     assert estop.reset(1.0 + silent_s) == ("a is silent" if pressed else None)
 
 
+def test_after_a_stall_of_ones_own_all_are_heard_before_any_is_missed() -> None:
+    estop = EStop(timeout_s=0.25)
+    for source in ("a", "b"):
+        estop.hear(source, False, 0.0)
+    for source in ("a", "b"):
+        estop.hear(source, False, 1.0)
+    assert estop.look(1.0) is None
+
+
+def test_a_press_between_two_looks_is_not_lost() -> None:
+    estop = EStop(timeout_s=0.25)
+    estop.hear("a", True, 0.0)
+    estop.hear("a", False, 0.0)
+    assert estop.look(0.0) == "pressed by a"
+
+
 def test_a_source_may_leave_unless_it_presses_or_is_required() -> None:
     estop = EStop(timeout_s=0.25, required=("needed",))
     for source, pressed in (("guest", False), ("needed", False), ("presser", True)):

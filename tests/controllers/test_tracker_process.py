@@ -1,0 +1,167 @@
+"""The tracker's and the plant's processes, driven tick by tick on a clock of the test's own, over real shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taustack.config import RobotConfig
+from taustack.controllers.plan import Plan
+from taustack.controllers.tracker_process import TrackerProcess
+from taustack.controllers.wire import Request, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
+from taustack.errors import TaustackError, UnknownName
+from taustack.sim.plant_process import PlantProcess
+from taustack.sim.scenario import Scenario
+
+DT = 0.002
+
+
+class Pair:
+    """Plant and tracker over channels in a folder, and the writers of bridge, terminal and supervisor."""
+
+    def __init__(self, robot: RobotConfig, folder: Path, required: tuple[str, ...] = ()) -> None:
+        self.robot, self.t, self.seq = robot, 100.0, 0
+        self.plant = PlantProcess(robot, Scenario(), folder, self.clock)
+        self.plant.step()
+        self.tracker = TrackerProcess(robot, folder, None, self.clock, required)
+        self.tracker.hardware.wait(1.0)
+        self.channels = {name: writer(folder, name) for name in ("request", "terminal", "supervisor", "plan")}
+        self.states, self.status = reader(folder, "state"), reader(folder, "status")
+        self.asks: dict[str, Request] = {"request": Request(t=0.0)}
+
+    def clock(self) -> float:
+        return self.t
+
+    def run(self, seconds: float, speed: float | None = None, tracker: bool = True) -> None:
+        for tick in range(round(seconds / DT)):
+            for name, ask in self.asks.items():
+                self.channels[name].write(pack_request(Request(t=self.t, estop=ask.estop, hold=ask.hold, resets=ask.resets)))
+            if speed is not None and tick % 8 == 0:
+                self.seq += 1
+                actions = np.full((25, self.robot.n), speed)
+                plan = Plan(
+                    seq=self.seq, state_seq=0, epoch=self.tracker.core.tracker.epoch, state_t=self.t, effective_t=self.t + 0.02, dt=0.02,
+                    actions=actions, states=np.zeros((0, 0)),
+                )  # fmt: skip
+                self.channels["plan"].write(pack_plan(plan))
+            if tracker:
+                self.tracker.tick()
+            self.plant.step(2)
+            self.t += DT
+
+    @property
+    def state(self) -> str:
+        return self.tracker.core.tracker.state
+
+    @property
+    def reason(self) -> str:
+        return self.tracker.core.tracker.reason
+
+    def close(self) -> None:
+        self.tracker.close()
+        self.plant.close()
+        for channel in (*self.channels.values(), self.states, self.status):
+            channel.close()
+
+
+@pytest.fixture
+def pair(robot: RobotConfig, tmp_path: Path) -> Iterator[Pair]:
+    made = Pair(robot, tmp_path)
+    yield made
+    made.close()
+
+
+def test_plans_through_shared_memory_move_the_plant(pair: Pair) -> None:
+    pair.run(0.02)
+    pair.run(0.3, speed=0.3)
+    assert pair.state == "running"
+    np.testing.assert_allclose(pair.plant.plant.truth().dq, 0.3, atol=0.05)
+    out = unpack_tracker_state(pair.states.new()[-1], pair.robot.n)
+    assert out.state == "running"
+    assert out.plan_seq > 0
+    status = unpack_status(pair.status.newest_message() or b"{}")
+    assert status["accepted"] > 10
+    assert status["work_ms"]["p99"] > 0
+
+
+def test_without_a_bridge_nothing_starts_and_what_runs_is_held(pair: Pair) -> None:
+    pair.asks = {}
+    pair.run(0.3, speed=0.3)
+    assert pair.state == "idle"
+    pair.asks = {"request": Request(t=0.0)}
+    pair.run(0.3, speed=0.3)
+    assert pair.state == "running"
+    pair.asks = {}
+    pair.run(0.15, speed=0.3)
+    assert (pair.state, pair.reason) == ("holding", "no sign of life from the driver node")
+    pair.run(0.3)
+    assert pair.tracker.core.tracker.estop.latched == "the ROS graph is silent"
+
+
+@pytest.mark.parametrize(("source", "said"), [("terminal", "the terminal"), ("supervisor", "the supervisor"), ("request", "the ROS graph")])
+def test_each_source_presses_and_resets_the_estop(pair: Pair, source: str, said: str) -> None:
+    pair.asks[source] = Request(t=0.0)
+    pair.run(0.3, speed=0.3)
+    pair.asks[source] = Request(t=0.0, estop=True)
+    pair.run(0.3, speed=0.3)
+    assert (pair.state, pair.reason) == ("holding", f"e-stop: pressed by {said}")
+    assert np.abs(pair.plant.plant.truth().dq).max() < 0.05
+    pair.asks[source] = Request(t=0.0, resets=1)
+    pair.run(0.02)
+    assert pair.state == "ready"
+    assert pair.tracker.core.tracker.epoch == 1
+    pair.run(0.3, speed=0.3)
+    assert pair.state == "running"
+
+
+def test_a_required_source_is_waited_for_and_its_silence_is_pressed(robot: RobotConfig, tmp_path: Path) -> None:
+    pair = Pair(robot, tmp_path, required=("supervisor",))
+    pair.run(0.2, speed=0.3)
+    assert pair.state == "idle"
+    pair.asks["supervisor"] = Request(t=0.0)
+    pair.run(0.3, speed=0.3)
+    assert pair.state == "running"
+    del pair.asks["supervisor"]
+    pair.run(robot.safety.estop_timeout_s + 2 * DT, speed=0.3)
+    assert pair.tracker.core.tracker.estop.latched == "the supervisor is silent"
+    pair.close()
+    with pytest.raises(UnknownName, match="bridge, supervisor, terminal"):
+        TrackerProcess(robot, tmp_path, None, required=("nobody",))
+
+
+def test_what_a_run_before_left_in_memory_is_not_heard(robot: RobotConfig, tmp_path: Path) -> None:
+    for name in ("terminal", "supervisor", "request"):
+        with writer(tmp_path, name) as old:
+            old.write(pack_request(Request(t=1.0, estop=True, resets=5)))
+    pair = Pair(robot, tmp_path)
+    pair.run(0.5, speed=0.3)
+    assert pair.state == "running"
+    assert pair.tracker.core.tracker.estop.latched is None
+    pair.close()
+
+
+def test_a_tracker_that_stalls_is_noticed_and_takes_over_again(pair: Pair) -> None:
+    pair.run(0.3, speed=0.3)
+    pair.run(0.4, tracker=False)
+    assert pair.plant.plant.self_stopped
+    pair.run(0.01)
+    assert pair.state == "holding"
+    pair.run(0.4, speed=0.3)
+    assert pair.state == "running"
+    assert not pair.plant.plant.self_stopped
+
+
+def test_garbage_in_a_channel_is_counted_and_passed_over(pair: Pair) -> None:
+    pair.run(0.1, speed=0.2)
+    pair.channels["plan"].write(b"no plan at all")
+    pair.run(0.1, speed=0.2)
+    assert pair.tracker.unreadable == 1
+    assert pair.state == "running"
+
+
+def test_a_robot_that_says_nothing_is_an_error_after_a_while(robot: RobotConfig, tmp_path: Path) -> None:
+    with pytest.raises(TaustackError, match="no measurement from the robot"):
+        TrackerProcess(robot, tmp_path, None).hardware.wait(0.05)
