@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -48,7 +49,7 @@ class SensorMonitor:
     def _fault(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         if sample.q.shape != (self.n,) or sample.dq.shape != (self.n,):
             return f"wrong size: {sample.q.shape} and {sample.dq.shape}"
-        if not (np.isfinite(sample.q).all() and np.isfinite(sample.dq).all() and np.isfinite(sample.t)):
+        if not math.isfinite(float(sample.q.sum() + sample.dq.sum()) + sample.t):
             return "not finite"
         if sample.t > now + FUTURE_S:
             return f"from the future: by {sample.t - now:.3f} s"
@@ -76,12 +77,12 @@ class SensorMonitor:
         self.trusted = sample
         still = (np.abs(dq_ref) < MOVING) & (np.abs(sample.dq) < MOVING)
         self._same_since[(moved > 0.0) | still] = now
-        if (moved > allowed).any():
-            joint = int(np.argmax(moved - allowed))
+        beyond = moved - allowed
+        if beyond.max() > 0:
+            joint = int(beyond.argmax())
             return f"position jump: joint {joint + 1} by {moved[joint]:.3f}"
-        frozen = now - self._same_since > FROZEN_S
-        if frozen.any():
-            return f"frozen: joint {int(np.argmax(frozen)) + 1}"
+        if now - self._same_since.min() > FROZEN_S:
+            return f"frozen: joint {int(self._same_since.argmin()) + 1}"
         return None
 
 
@@ -99,12 +100,13 @@ class OverloadMonitor:
     def look(self, sample: RobotState, q_ref: FloatArray, dq_ref: FloatArray) -> str | None:
         """Why the robot should be damped, or None. Reference (n,) that it was given."""
         error = q_ref - sample.q
-        if (np.abs(error) > self.largest_error).any():
-            joint = int(np.argmax(np.abs(error)))
-            return f"joint {joint + 1} is {abs(error[joint]):.2f} from its reference"
+        far = np.abs(error)
+        if far.max() > self.largest_error:
+            joint = int(far.argmax())
+            return f"joint {joint + 1} is {far[joint]:.2f} from its reference"
         loaded = np.abs(self._stiffness * error + self._damping * (dq_ref - sample.dq)) >= self._torque
-        self._loaded = np.where(loaded, self._loaded + 1, 0)
-        if (self._loaded >= self.ticks).any():
+        self._loaded = (self._loaded + 1) * loaded
+        if self._loaded.max() >= self.ticks:
             return f"joint {int(np.argmax(self._loaded)) + 1} is at its torque limit"
         return None
 

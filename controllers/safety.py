@@ -7,6 +7,8 @@ the first tick of the stop from where the reference is, which the tick before fo
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ FloatArray = NDArray[np.float64]
 Acted = dict[str, float]
 BRAKING_FRACTION = 0.5  # of the acceleration limit that the braking curve before a position limit counts on
 TINY = 1e-9
+SIDES = np.array([[1.0], [-1.0]])  # both ends of a range at once: small arrays cost by the call
 SHORT = 1e-3  # [rad/s or m/s] of velocity that acceleration or jerk kept back, to be told
 RULES = ("finite", "velocity", "position", "torque", "acceleration", "jerk", "stopping_distance", "box", "self_collision")
 
@@ -40,6 +43,7 @@ class SafetyFilter:
         self._torque = robot.limits("torque")
         self._braking = BRAKING_FRACTION * self.limits.acceleration
         self._reaction = self._braking / self._motion.gain
+        self._edges = np.array([self.limits.q_max, -self.limits.q_min])
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
     def step(
@@ -54,18 +58,18 @@ class SafetyFilter:
             The next reference, and the rules that acted with by how much: rad, rad/s, N m, m as the rule's quantity is.
         """
         acted: Acted = {}
-        if not (np.isfinite(dq).all() and np.isfinite(ddq).all()):
+        if not math.isfinite(float(dq.sum() + ddq.sum())):
             acted["finite"] = 1.0
             dq, ddq = np.zeros_like(start.dq), np.zeros_like(start.dq)
         low, high = self._velocity_bounds(start)
         over = np.maximum(dq - high, low - dq)
-        if (over > TINY).any():
+        if over.max() > TINY:
             acted["velocity" if (np.abs(dq) > self.limits.velocity).any() else "position"] = float(over.max())
         if q_measured is not None and dq_measured is not None:
             dq, ddq = self._unloaded(start, dq, ddq, q_measured, dq_measured, acted)
         step = self._motion.towards(start, dq, ddq, low, high)
         short = np.abs(step.dq - np.minimum(np.maximum(dq, low), high))
-        if (short > SHORT).any():
+        if short.max() > SHORT:
             rule = "acceleration" if (np.abs(dq - start.dq) > self.limits.acceleration * self.dt).any() else "jerk"
             acted[rule] = float(short.max())
         return self._stoppable(start, step, acted)
@@ -78,10 +82,9 @@ class SafetyFilter:
 
     def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
         """Velocities (n,) within the limit and under the braking curve before the position limits: v / gain + v^2 / 2a = distance."""
-        limits, braking, reaction = self.limits, self._braking, self._reaction
-        to_high, to_low = np.maximum(limits.q_max - start.q, 0.0), np.maximum(start.q - limits.q_min, 0.0)
-        high = np.minimum(np.sqrt(reaction**2 + 2 * braking * to_high) - reaction, limits.velocity)
-        low = np.maximum(reaction - np.sqrt(reaction**2 + 2 * braking * to_low), -limits.velocity)
+        room = np.maximum(self._edges - SIDES * start.q, 0.0)
+        bound = np.minimum(np.sqrt(self._reaction**2 + 2 * self._braking * room) - self._reaction, self.limits.velocity)
+        high, low = bound[0], -bound[1]
         return low, high
 
     def _unloaded(
@@ -102,7 +105,7 @@ class SafetyFilter:
         after = self._motion.stop(step)
         over = np.maximum(after.highest - limits.q_max, limits.q_min - after.lowest)
         before: StopPath | None = None
-        if (over > TINY).any():
+        if over.max() > TINY:
             before = self._motion.stop(start)
             # A reference that began outside may move, but only back.
             further = np.maximum(after.highest - np.maximum(limits.q_max, before.highest), np.minimum(limits.q_min, before.lowest) - after.lowest)
