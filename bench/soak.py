@@ -68,6 +68,7 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
                 if data:
                     lateness.append(unpack_status(data))
         finally:
+            (folder / "rows.json").write_text(json.dumps(rows))
             client.terminate()
             client.wait()
             runner.stop()
@@ -81,11 +82,13 @@ def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, 
     t = np.array([row[0] for row in kept])
     processes = {}
     for name in kept[-1][1]:
-        series = [row[1] for row in kept if name in row[1]]
+        series = [row[1][name] for row in kept if name in row[1]]
         half = series[len(series) // 2 :]
+        megabytes = np.array([seen["rss_mb"] for seen in half])
         processes[name] = {
-            "rss_mb": half[-1]["rss_mb"], "memory_growth": growth(t[-len(half) :], np.array([s["rss_mb"] for s in half])) if len(half) > 2 else 0.0,
+            "rss_mb": half[-1]["rss_mb"], "memory_growth": growth(t[-len(half) :], megabytes) if len(half) > 2 else 0.0,
             "thread_growth": half[-1]["threads"] - half[0]["threads"], "descriptor_growth": half[-1]["descriptors"] - half[0]["descriptors"],
+            "restarted": len(series) < len(kept),
         }  # fmt: skip
     missed = tracker["skipped"] / max(1, tracker["ticks"] + tracker["skipped"])
     return {

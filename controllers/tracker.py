@@ -141,7 +141,7 @@ class Tracker:
 
     def _judge(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> str | None:
         """Raise the events of this tick, the gravest first. Returns why no plan may be followed, or None."""
-        if fault is not None:
+        if fault is not None or signals.self_stopped:  # the reference is the robot's own then, and still moves
             self.overload.reset()
         elif self.state not in ("idle", "damped"):
             overload = self.overload.look(sample, self.reference.q, self.reference.dq)

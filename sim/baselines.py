@@ -39,6 +39,8 @@ class LeastSquaresVelocity:
     def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
         """Constant velocity towards the goal for five steps, from the reference the robot has reached."""
         state = measured.state
+        if state.q.shape != (self.robot.n,) or state.dq.shape != (self.robot.n,):
+            raise PlanFailed(f"state of {state.q.size} and {state.dq.size} joints, expected {self.robot.n}")
         qpos = np.zeros(self.model.nq)
         qpos[self._qpos] = state.q_ref
         configuration = mink.Configuration(self.model, qpos)

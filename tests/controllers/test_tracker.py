@@ -243,6 +243,12 @@ def test_a_robot_that_stopped_by_itself_is_taken_over_where_it_stands(rig: Rig, 
     assert rig.tracker.reference.rests
 
 
+def test_a_robot_that_still_brakes_by_itself_is_not_overloaded(rig: Rig) -> None:
+    rig.moving().signals = Signals(self_stopped=True)
+    rig.run(0.3, dq=np.full(7, 1.5))
+    assert rig.tracker.state == "holding"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

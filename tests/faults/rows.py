@@ -109,6 +109,7 @@ ROWS: tuple[Row, ...] = (
     row("e-stop while a sensor fails", one("nan_sensor") + one("estop", at_s=0.4, for_s=0.2), "holding", TICK, "measurement not finite"),
     # processes, as the robot sees them
     row("tracker stalls for 0.5 s (SIGSTOP)", one("tracker_stalls"), "holding", LASTS + TICK, "the robot stopped by itself", self_stop=True),
+    row("tracker stalls for 40 ms", one("tracker_stalls", at_s=0.25, for_s=0.04), "holding", 0.044, "the robot stopped by itself", self_stop=True),
     row("tracker killed", one("tracker_killed", for_s=None), None, self_stop=True),
     row("bridge dead", one("bridge_dead"), "holding", 0.104, "no sign of life from the driver node"),
     row("second publisher of plans: a hold is asked for", one("hold_request"), "holding", TICK, "the bridge asks for it"),

@@ -44,6 +44,7 @@ def test_each_row_holds(row: Row, robot: RobotConfig, task: TaskConfig, bundle: 
         assert not late or row.faults[0].kind == "estop", [(c.t, c.after, c.reason) for c in late]
     if row.self_stop:
         assert result.self_stopped.any()
+        assert row.after is None or result.final_state == "running"
     assert row.contact is None or bool(result.contacts) == row.contact
 
 
