@@ -176,7 +176,7 @@ class FaultRig:
     def _spoil(self, plan: Plan, fault: Fault) -> Plan:
         """A plan under one fault."""
         kind, actions = fault.kind, plan.actions.copy()
-        limit = self.robot.limits("velocity")
+        limit = self.robot.limits("velocity")[: actions.shape[1]]  # another fault may have taken a joint
         if kind == "nan_plan":
             actions[0, 0] = np.nan
         elif kind == "infinite_plan":
@@ -184,7 +184,7 @@ class FaultRig:
         elif kind == "wrong_size_plan":
             actions = actions[:, :-1]
         elif kind == "corner_plan":
-            corner = np.where(np.arange(self.robot.n) % 2 == 0, 1.0, -1.0)
+            corner = np.where(np.arange(len(limit)) % 2 == 0, 1.0, -1.0)
             actions[:] = fault.strength * corner * limit
         elif kind == "alternating_plan":
             actions[:] = limit if self._plans % 2 else -limit
