@@ -91,7 +91,7 @@ def test_unknown_names_come_with_the_choices() -> None:
         load_robot("pandda")
     with pytest.raises(UnknownName, match="reach"):
         load_task(load_robot("panda"), "juggle")
-    with pytest.raises(UnknownName, match="anywhere, lag, nominal, payload"):
+    with pytest.raises(UnknownName, match="anywhere, faults_demo, lag, nominal, payload"):
         load_scenario("windy", 7)
 
 

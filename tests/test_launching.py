@@ -210,7 +210,9 @@ def test_a_damaged_bundle_stops_the_start_with_exit_code_two(bundle_copy: Path) 
 
 def test_the_launch_file_is_read_with_arguments() -> None:
     spec = read_launch("sim", {"robot": "r", "run_dir": "/x y"})
-    assert [node.name for node in spec.nodes] == ["driver", "dynamics_server", "controller", "subgoal_planner"]
+    names = [node.name for node in spec.nodes]
+    assert names == ["plant", "tracker", "driver", "supervisor", "dynamics_server", "controller", "subgoal_planner"]
+    assert [node.name for node in spec.nodes if node.respawn] == names[4:]
     assert spec.nodes[0].parameters == {"robot": "r", "scenario": "nominal", "run_dir": "/x y"}
     assert spec.environment == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
@@ -221,8 +223,11 @@ def test_the_launch_file_is_read_with_arguments() -> None:
         ("launch: 3\n", "a list of actions"),
         ("launch:\n  - include: {file: x}\n", "one of arg, set_env, node"),
         ("launch:\n  - node: {pkg: a, exec: b, colour: c}\n", "an unknown key"),
-        ("launch:\n  - node: {pkg: a}\n", "no exec"),
+        ("launch:\n  - node: {pkg: a}\n", "node.exec: got nothing"),
         ("launch:\n  - node: {pkg: a, exec: b, param: [{name: c, value: $(var d)}]}\n", "not declared"),
+        ("launch:\n  - node: {pkg: a, exec: b, respawn: often}\n", "node.respawn: got often"),
+        ("launch:\n  - node: {pkg: a, exec: b, respawn_delay: -1}\n", "node.respawn_delay: got -1"),
+        ("launch:\n  - set_env: {value: x}\n", "set_env.name: got nothing"),
         ("launch:\n  - arg: {name: a}\n", "a:=VALUE"),
         ("launch:\n  - wrong\n", "a mapping with one action"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from taustack.config import RobotConfig, SuccessConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
 from taustack.controllers.mppi import MPPI
+from taustack.controllers.reference import Reference
 from taustack.errors import BadInput
 from taustack.kinematics import KinematicChain
 from taustack.sim.baselines import LeastSquaresVelocity
@@ -73,7 +74,7 @@ def test_a_payload_the_compensation_does_not_know_makes_the_arm_sag(robot: Robot
 
 def test_torque_saturates_at_the_limits(robot: RobotConfig) -> None:
     plant = MujocoPlant(robot)
-    plant.write(robot.home + 0.5, np.zeros(robot.n))
+    plant.self_stop.reference = Reference.at_rest(robot.home + 0.5)  # a command that leaps as far would be refused
     plant.step()
     assert np.all(np.abs(plant.read().torque) <= robot.limits("torque"))
     assert plant.saturated_steps == 1
