@@ -138,7 +138,7 @@ def test_no_orphan_is_left_however_the_runner_ends(how: signal.Signals) -> None:
     process = up("up", "sim")
     wait_for(process, "tracker at 500 Hz")
     children = children_of(process.pid)
-    assert len(children) == 7
+    assert len(children) == 8  # seven nodes, and the terminal's e-stop
     process.send_signal(how)
     process.wait(timeout=20)
     assert eventually(lambda: not any(alive(pid) for pid in children), 15.0)

@@ -19,6 +19,7 @@ from taustack.shared_memory import remove_session, sweep_dead_sessions
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 4.0, signal.SIGKILL: 2.0}
+BAD_INPUT = 2  # exit code of wrong input, which starting anew does not mend
 LONGEST_DELAY_S = 30.0  # of the back-off
 STEADY_S = 30.0  # a process that ran this long starts its back-off anew
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -84,7 +85,7 @@ class Runner:
             code = child.process.poll()
             if code is None:
                 continue
-            if not child.node.respawn:
+            if not child.node.respawn or code == BAD_INPUT:
                 return child.name, code
             self.children.remove(child)
             restarts = 0 if now - child.started > STEADY_S else child.restarts
