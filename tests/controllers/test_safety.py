@@ -255,6 +255,14 @@ def test_the_stop_is_the_fastest_within_the_limits(robot: RobotConfig) -> None:
     assert ticks * DT == pytest.approx(expected, abs=2.5 * DT)
 
 
+def test_a_steady_speed_is_stopped_too(robot: RobotConfig) -> None:
+    """No acceleration is no rest."""
+    steady = dataclasses.replace(Reference.at_rest(robot.home), dq=np.full(robot.n, 0.3))
+    after = SafetyFilter(robot, DT).stop(steady)
+    assert (after.dq < 0.3).all()
+    assert (after.q > robot.home).all()
+
+
 def test_a_reference_that_rests_is_left_alone(robot: RobotConfig) -> None:
     start = Reference.at_rest(robot.home)
     assert SafetyFilter(robot, DT).stop(start) is start
@@ -285,6 +293,14 @@ def test_a_joint_at_its_torque_limit_does_not_pull_further(robot: RobotConfig) -
     back, acted = safety.step(reference, np.full(robot.n, -0.5), zero, q_measured=blocked, dq_measured=zero)
     assert "torque" not in acted
     assert (back.dq < 0).all()
+
+
+def test_a_joint_at_its_torque_limit_follows_neither_a_creeping_speed_nor_a_slope(robot: RobotConfig) -> None:
+    safety, start, zero = SafetyFilter(robot, DT), Reference.at_rest(robot.home), np.zeros(robot.n)
+    beyond = robot.home - 1.001 * robot.limits("torque") / np.array([joint.stiffness for joint in robot.joints])
+    after, acted = safety.step(start, np.full(robot.n, 1e-4), np.full(robot.n, 5.0), q_measured=beyond, dq_measured=zero)
+    assert "torque" in acted
+    np.testing.assert_array_equal(after.dq, zero)
 
 
 @pytest.mark.parametrize(("share", "acts"), [(0.99, False), (1.01, True)])

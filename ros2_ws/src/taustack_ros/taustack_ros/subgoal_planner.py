@@ -24,6 +24,8 @@ from taustack_ros.process import run_node
 KINDS = ("direct",)
 STALE_STATE_S = 0.5
 WATCH_S = 0.1  # without states; with them it looks at each
+START_S = 8.0  # until a plan is followed at last; after that the goal's own time runs
+SLOW_START_S = 0.5
 FLOOD = 20  # goals in a second; more are refused
 
 
@@ -38,6 +40,7 @@ class Pursuit:
     timeout_s: float
     started: float
     done: Future
+    moving: bool = False
     error: float = float("nan")
     entered: float | None = None
 
@@ -67,7 +70,7 @@ class SubgoalPlanner(Node):
         self._ee: np.ndarray | None = None
         self._received_at = 0.0
         self._seq = 0
-        self._forbidden = ""
+        self._forbidden, self._running = "", False
         self._pursuit: Pursuit | None = None
         self._recent: deque[float] = deque(maxlen=FLOOD)
         self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
@@ -90,6 +93,7 @@ class SubgoalPlanner(Node):
 
     def _on_safety(self, message: msg.Safety) -> None:
         """An e-stop, or damping, ends the goal that runs; new ones are refused until it is reset."""
+        self._running = message.mode == "running"
         self._forbidden = message.reason if message.estop or message.mode == "damped" else ""
         if self._forbidden and self._pursuit is not None:
             self._finish(self._pursuit, f"stopped: {self._forbidden}")
@@ -146,13 +150,17 @@ class SubgoalPlanner(Node):
         if pursuit is None or self._ee is None:
             return
         pursuit.look(self._ee, now)
+        if not pursuit.moving and (self._running or now - pursuit.started > START_S):
+            pursuit.moving = True
+            if now - pursuit.started > SLOW_START_S:  # discovery was late: the time to reach the goal begins with the motion
+                pursuit.started = now
         if pursuit.held(now):
             self._finish(pursuit, "")
         elif pursuit.handle.is_cancel_requested:
             self._finish(pursuit, "cancelled")
         elif now - self._received_at > STALE_STATE_S:
             self._finish(pursuit, "no robot_state any more")
-        elif now - pursuit.started > pursuit.timeout_s + pursuit.hold_s:
+        elif pursuit.moving and now - pursuit.started > pursuit.timeout_s + pursuit.hold_s:
             self._finish(pursuit, "timed out")
         else:
             pursuit.handle.publish_feedback(ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started))
