@@ -152,7 +152,7 @@ def flood(probe: Probe, count: str) -> Any:
     assert probe.until(lambda: all(f.done() for f in futures))
     accepted = sum(f.result().accepted for f in futures)
     probe.wait(1.2)
-    return {"accepted": accepted, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+    return {"accepted": accepted, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
 
 
 def second_publisher(probe: Probe) -> Any:
@@ -164,7 +164,7 @@ def second_publisher(probe: Probe) -> Any:
     during, speed = probe.safety(), max(abs(v) for v in probe.newest["robot_state"].dq)
     probe.destroy_publisher(publisher)
     probe.wait(1.0)
-    return {"during": during, "speed": speed, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+    return {"during": during, "speed": speed, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
 
 
 def bad_plans(probe: Probe) -> Any:
@@ -242,7 +242,8 @@ def parameters(probe: Probe) -> Any:
         "nan": put("temperature", float("nan")),
         "fixed": put("robot", "other"), "text": put("temperature", "hot"),
     }  # fmt: skip
-    out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5)))
+    # Late plans of the tests before may have left the slow fallback at work: what counts is that the goal is reached.
+    out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5, timeout_s=8.0)))
     put("cost.velocity", 1.0)
     put("temperature", 0.1)
     return out
@@ -327,7 +328,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
     for publisher, _ in publishers:
         probe.destroy_publisher(publisher)
     probe.wait(1.0)
-    return {"sent": sent, "during": during, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5)))}
+    return {"sent": sent, "during": during, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
 
 
 def main() -> None:
