@@ -123,6 +123,8 @@ class Runner:
         for child in self.children:
             _signal_group(child.process.pid, signal.SIGKILL)
             child.printer.join(timeout=1.0)
+            if child.process.stdout is not None and not child.printer.is_alive():
+                child.process.stdout.close()
         if self.terminal is not None:
             self.terminal.close()
             self.terminal = None
