@@ -43,6 +43,7 @@ class SafetyFilter:
         self._torque = robot.limits("torque")
         self._braking = BRAKING_FRACTION * self.limits.acceleration
         self._reaction = self._braking / self._motion.gain
+        self._reaction_squared, self._twice_braking = self._reaction**2, 2 * self._braking
         self._edges = np.array([self.limits.q_max, -self.limits.q_min])
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
@@ -83,7 +84,7 @@ class SafetyFilter:
     def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
         """Velocities (n,) within the limit and under the braking curve before the position limits: v / gain + v^2 / 2a = distance."""
         room = np.maximum(self._edges - SIDES * start.q, 0.0)
-        bound = np.minimum(np.sqrt(self._reaction**2 + 2 * self._braking * room) - self._reaction, self.limits.velocity)
+        bound = np.minimum(np.sqrt(self._reaction_squared + self._twice_braking * room) - self._reaction, self.limits.velocity)
         high, low = bound[0], -bound[1]
         return low, high
 

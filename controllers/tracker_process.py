@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from taustack.controllers.shared_hardware import SharedHardware
 from taustack.controllers.tracker import Signals
 from taustack.controllers.wire import Request, TrackerState, pack_status, pack_tracker_state, reader, unpack_plan, unpack_request, writer
 from taustack.errors import UnknownName
+from taustack.log_thread import LogThread
 from taustack.realtime import Durations, freeze_garbage, run_periodic, steal_share
 from taustack.stop_flag import StopFlag
 
@@ -55,6 +55,7 @@ class TrackerProcess:
         self._status_at = 0.0
         self._steal = steal_share()
         self._said = 0
+        self._log = LogThread()
 
     def run(self, stop: StopFlag) -> None:
         """Tick until stopped and at rest."""
@@ -100,7 +101,11 @@ class TrackerProcess:
         for source, channel in self._sources.items():
             messages = channel.new()
             if messages:
-                request = unpack_request(messages[-1])
+                try:
+                    request = unpack_request(messages[-1])
+                except ValueError:  # no sign of life
+                    self.unreadable += 1
+                    continue
                 self._newest[source] = request
                 estop[SOURCES[source][1]] = request.estop
                 reset |= 0 <= self._resets[source] < request.resets
@@ -131,11 +136,12 @@ class TrackerProcess:
         """Transitions since the last time, to the log."""
         tracker = self.core.tracker
         for change in list(tracker.journal)[len(tracker.journal) - min(len(tracker.journal), tracker.transitions - self._said) :]:
-            print(f"{change.before} -> {change.after}: {change.reason}", file=sys.stderr, flush=True)
+            self._log.say(f"{change.before} -> {change.after}: {change.reason}")
         self._said = tracker.transitions
 
     def close(self) -> None:
         """Let all channels go."""
+        self._log.close()
         self.hardware.close()
         for channel in (self._plans, *self._sources.values(), self._states, self._status):
             channel.close()

@@ -26,7 +26,9 @@ def keep_out_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KeepOut:
             link, rotation, offset = frames[body]
             rows += [(link, offset + rotation @ centre, radius, geom) for centre, radius in _cover(model, geom)]
     rows.sort(key=lambda row: row[0])
-    pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows)) if _may_touch(model, rows[i][3], rows[j][3])]
+    excluded = {int(signature) for signature in model.exclude_signature}
+    touching = {(a, b): _may_touch(model, a, b, excluded) for a in {row[3] for row in rows} for b in {row[3] for row in rows}}
+    pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows)) if touching[rows[i][3], rows[j][3]]]
     first, second = (np.array([pair[k] for pair in pairs], dtype=np.intp) for k in (0, 1))
     return KeepOut(
         joints=chain.joints, link=np.array([row[0] for row in rows], dtype=np.intp), centre=np.array([row[1] for row in rows]).reshape(-1, 3),
@@ -67,7 +69,7 @@ def _along(centre: FloatArray, axis: FloatArray, half_length: float, radius: flo
     return [(centre + s * axis, float(np.hypot(radius, gap / 2))) for s in at]
 
 
-def _may_touch(model: mujoco.MjModel, a: int, b: int) -> bool:
+def _may_touch(model: mujoco.MjModel, a: int, b: int, excluded: set[int]) -> bool:
     """The rules by which MuJoCo chooses pairs: other bodies, not parent and child, not excluded, types that meet."""
     bodies = (int(model.geom_bodyid[a]), int(model.geom_bodyid[b]))
     one, other = (int(model.body_weldid[body]) for body in bodies)
@@ -77,7 +79,7 @@ def _may_touch(model: mujoco.MjModel, a: int, b: int) -> bool:
     if (one == parents[1] or other == parents[0]) and 0 not in (one, other):
         return False
     low, high = min(bodies), max(bodies)
-    if (low << 16) + high in {int(s) for s in model.exclude_signature}:
+    if (low << 16) + high in excluded:
         return False
     meets = int(model.geom_contype[a]) & int(model.geom_conaffinity[b]) or int(model.geom_contype[b]) & int(model.geom_conaffinity[a])
     return bool(meets)

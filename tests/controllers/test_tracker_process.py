@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +162,26 @@ def test_garbage_in_a_channel_is_counted_and_passed_over(pair: Pair) -> None:
     pair.run(0.1, speed=0.2)
     assert pair.tracker.unreadable == 1
     assert pair.state == "running"
+
+
+def test_a_garbled_request_is_no_sign_of_life(pair: Pair) -> None:
+    pair.run(0.3, speed=0.2)
+    pair.asks = {}
+    for _ in range(60):
+        pair.channels["request"].write(b"?")
+        pair.run(DT, speed=0.2)
+    assert (pair.state, pair.reason) == ("holding", "no sign of life from the driver node")
+    assert pair.tracker.unreadable == 60
+
+
+def test_a_log_that_nobody_reads_holds_up_no_tick() -> None:
+    """Its pipe is full: whoever writes lines there himself would wait for ever."""
+    code = "from taustack.log_thread import LogThread; log = LogThread(); [log.say('x' * 1000) for _ in range(5000)]; log.close(); print('went on')"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "went on\n"
+    process.kill()
+    process.communicate()
 
 
 def test_a_robot_that_says_nothing_is_an_error_after_a_while(robot: RobotConfig, tmp_path: Path) -> None:

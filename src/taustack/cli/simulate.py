@@ -41,10 +41,10 @@ def simulate(options: argparse.Namespace) -> int:
     if options.planner not in PLANNERS:
         raise UnknownName("planner", options.planner, PLANNERS)
     robot = load_robot(options.robot)
-    load_task(robot, options.task)
+    task = load_task(robot, options.task)
     load_scenario(options.scenario, robot.n)
     if options.faults:
-        return simulate_faults(options, robot, load_task(robot, options.task))
+        return simulate_faults(options, robot, task)
     folder = options.bundle or robot.folder / "bundle"
     if options.planner == "mppi":
         load_bundle(folder, robot)

@@ -34,12 +34,6 @@ class Runs(Protocol):
         ...
 
 
-class Progress(Protocol):
-    """A node whose main loop can hang while its executor lives."""
-
-    progress_at: float
-
-
 def start_heartbeat(node: Node) -> None:
     """Signs of life from the executor; a node with `progress_at` (monotonic, [s]) gives them only while its main loop moves on."""
     publisher = node.create_publisher(topics.HEARTBEAT.type, topics.HEARTBEAT.name, topics.HEARTBEAT.qos)

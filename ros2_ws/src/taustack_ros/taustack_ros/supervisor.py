@@ -37,7 +37,6 @@ class Supervisor(Node):
         self._heard: dict[str, float] = {}
         self._processes: dict[str, psutil.Process] = {}
         self._started = time.monotonic()
-        self._up: list[str] = []
         self._tracker_seen = False
         self._tracker: dict[str, Any] = {}
         self._reason = ""
@@ -85,7 +84,6 @@ class Supervisor(Node):
         now = self._looked_at = time.monotonic()
         while self._bring_up and (self._bring_up[0] in self._heard or (self._bring_up[0] == "tracker" and self._tracker_seen)):
             name = self._bring_up.pop(0)
-            self._up.append(name)
             self.get_logger().info(f"up: {name} ({now - self._started:.1f} s)")
         for name, heard in list(self._heard.items()):
             if now - heard > HUNG_S and name in self._restartable:
