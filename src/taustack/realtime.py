@@ -69,6 +69,11 @@ def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: 
         deadline += ticks * period_s
 
 
+def real_time_wanted() -> bool:
+    """False if TAUSTACK_REAL_TIME=0: for measuring what the priorities are worth."""
+    return os.environ.get("TAUSTACK_REAL_TIME", "1") != "0"
+
+
 def ask_for_real_time(priority: int) -> str | None:
     """SCHED_FIFO for the calling thread and those it starts later. Returns what could not be had and what that costs, or None."""
     try:

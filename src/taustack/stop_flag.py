@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+
+HARD_EXIT_S = 6.0  # after a signal the process ends, whatever hangs
 
 
 class StopFlag:
@@ -23,3 +27,18 @@ class StopFlag:
 
     def wait(self, timeout_s: float) -> bool:
         return self._event.wait(timeout_s)
+
+
+def stop_on_signals() -> StopFlag:
+    """A flag that SIGINT and SIGTERM set. Call it from the main thread."""
+    stop = StopFlag()
+
+    def on_signal(number: int, _: object) -> None:
+        stop.set(signal.Signals(number).name)
+        timer = threading.Timer(HARD_EXIT_S, os._exit, args=(1,))
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,16 +12,15 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from taustack.launching.launch_file import LaunchSpec, NodeSpec
+from taustack.launching.parent import die_with_parent
 from taustack.launching.ros_environment import executable, ros_environment
 from taustack.launching.terminal import Terminal
 from taustack.shared_memory import remove_session, sweep_dead_sessions
 
-PR_SET_PDEATHSIG = 1
 GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 4.0, signal.SIGKILL: 2.0}
 BAD_INPUT = 2  # exit code of wrong input, which starting anew does not mend
 LONGEST_DELAY_S = 30.0  # of the back-off
 STEADY_S = 30.0  # a process that ran this long starts its back-off anew
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -136,7 +134,7 @@ class Runner:
         command = [str(executable(node.package, node.executable)), "--ros-args", *remaps, *parameters]
         process = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, preexec_fn=_die_with_parent,
+            start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM),
         )  # fmt: skip
         printer = threading.Thread(target=self._print, args=(node.name, process), daemon=True)
         printer.start()
@@ -161,7 +159,3 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

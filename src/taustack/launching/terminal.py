@@ -6,7 +6,6 @@ stopped, does not silence it; one that dies takes it along, and silence is press
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -18,15 +17,14 @@ import tty
 from typing import IO
 
 from taustack.controllers.wire import Request, pack_request, writer
-from taustack.realtime import ask_for_real_time
+from taustack.launching.parent import die_with_parent
+from taustack.realtime import ask_for_real_time, real_time_wanted
 from taustack.shared_memory import session_folder
 
 BEAT_S = 0.05
 PRIORITY = 30
 PRESS, RESET = " e", "r"
 HELP = "keys: SPACE or e presses the e-stop, r resets it"
-PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Terminal:
@@ -41,11 +39,9 @@ class Terminal:
         self._interactive = sys.stdin is not None and sys.stdin.isatty()
         self._saved = termios.tcgetattr(sys.stdin) if self._interactive else None
         command = [sys.executable, "-m", "taustack.launching.terminal", session, *(["--keys"] if self._interactive else [])]
-        self._keys, keys = os.pipe()
-        os.set_inheritable(self._keys, True)
-        self._write = keys
-        self.process = subprocess.Popen([*command, str(self._keys)], close_fds=True, pass_fds=(self._keys,), preexec_fn=_die_with_parent)
-        os.close(self._keys)
+        read, self._write = os.pipe()
+        self.process = subprocess.Popen([*command, str(read)], pass_fds=(read,), preexec_fn=die_with_parent(signal.SIGKILL))
+        os.close(read)
         if self._interactive:
             print(f"[up] {HELP}", file=out, flush=True)
 
@@ -96,7 +92,7 @@ def main() -> None:
     """Ctrl-C is for the runner; this process ends when the runner closes its pipe, or dies."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if os.environ.get("TAUSTACK_REAL_TIME", "1") != "0":
+    if real_time_wanted():
         ask_for_real_time(PRIORITY)
     session, pipe = sys.argv[1], int(sys.argv[-1])
     sources = [pipe]
@@ -104,10 +100,6 @@ def main() -> None:
         tty.setcbreak(sys.stdin)
         sources.append(sys.stdin.fileno())
     beat(session, sources)
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
 from taustack.errors import BadInput, PlanFailed, UnknownName
 from taustack.layout import Measured
-from taustack.realtime import ask_for_real_time, freeze_garbage
+from taustack.realtime import ask_for_real_time, freeze_garbage, real_time_wanted
 from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, plan_message, subgoal_of
-from taustack_ros.process import real_time_wanted, run_node
+from taustack_ros.process import run_node
 
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)

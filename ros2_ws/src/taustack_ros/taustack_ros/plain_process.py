@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import itertools
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 
 import yaml
 
 from taustack.errors import BadInput, TaustackError
-from taustack.realtime import ask_for_real_time, lock_memory, pin_to_core
+from taustack.realtime import ask_for_real_time, lock_memory, pin_to_core, real_time_wanted
 from taustack.shared_memory import session_folder
-from taustack.stop_flag import StopFlag
-
-HARD_EXIT_S = 6.0
+from taustack.stop_flag import StopFlag, stop_on_signals
 
 
 def ros_parameters(arguments: list[str]) -> dict[str, str]:
@@ -52,7 +47,7 @@ def core_of(parameters: dict[str, str]) -> int | None:
 
 def ask_for_privileges(priority: int, core: int | None) -> None:
     """Ask, and say what could not be had and what that costs."""
-    if os.environ.get("TAUSTACK_REAL_TIME", "1") == "0":
+    if not real_time_wanted():
         return
     for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core)):
         if refused:
@@ -62,9 +57,7 @@ def ask_for_privileges(priority: int, core: int | None) -> None:
 def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int) -> int:
     """Ask for the privileges, run the body until SIGINT or SIGTERM; returns the exit code."""
     faulthandler.enable()
-    stop = StopFlag()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda n, _: _stop(stop, n))
+    stop = stop_on_signals()
     try:
         session_folder(session_name())
         parameters = ros_parameters(sys.argv[1:])
@@ -82,12 +75,3 @@ def write_or_warn(write: Callable[[], None]) -> None:
         write()
     except OSError as error:
         print(f"warning: statistics are lost: {error}", file=sys.stderr, flush=True)
-
-
-def _stop(stop: StopFlag, number: int) -> None:
-    stop.set(signal.Signals(number).name)
-    # Whatever hangs, the process ends.
-    with contextlib.suppress(RuntimeError):
-        timer = threading.Timer(HARD_EXIT_S, os._exit, args=(1,))
-        timer.daemon = True
-        timer.start()

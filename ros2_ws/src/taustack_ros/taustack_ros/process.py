@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 import sys
 import threading
 import time
@@ -17,11 +16,10 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from taustack.errors import TaustackError
-from taustack.realtime import ask_for_real_time
-from taustack.stop_flag import StopFlag
+from taustack.realtime import ask_for_real_time, real_time_wanted
+from taustack.stop_flag import StopFlag, stop_on_signals
 from taustack_ros import topics
 
-HARD_EXIT_S = 6.0
 HEARTBEAT_S = 0.1
 HUNG_S = 1.0  # a main loop without progress for this long gives no heartbeat
 
@@ -59,9 +57,7 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
             print(f"warning: {refused}", file=sys.stderr, flush=True)
         sys.setswitchinterval(2e-4)
     faulthandler.enable()
-    stop = StopFlag()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda n, _: _stop(stop, n))
+    stop = stop_on_signals()
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
     try:
@@ -84,11 +80,6 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def real_time_wanted() -> bool:
-    """False if TAUSTACK_REAL_TIME=0: for measuring what the priorities are worth."""
-    return os.environ.get("TAUSTACK_REAL_TIME", "1") != "0"
-
-
 def _spin(executor: Executor, stop: StopFlag) -> None:
     try:
         executor.spin()
@@ -97,11 +88,3 @@ def _spin(executor: Executor, stop: StopFlag) -> None:
     except Exception as error:  # a callback's error must stop the robot, not die in a thread
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         stop.set("a callback failed", failed=True)
-
-
-def _stop(stop: StopFlag, number: int) -> None:
-    stop.set(signal.Signals(number).name)
-    # Whatever hangs, the process ends.
-    timer = threading.Timer(HARD_EXIT_S, os._exit, args=(1,))
-    timer.daemon = True
-    timer.start()
