@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import load_bundle
-from taustack.controllers.mppi import MPPI
-from taustack.controllers.planner import Planner
-from taustack.sim.baselines import LeastSquaresVelocity
 from taustack.sim.fault_run import FaultRig
 from taustack.sim.faults import Fault, draw_faults
 from taustack.sim.goals import draw_goal
 from taustack.sim.mjcf import chain_from_model
+from taustack.sim.planners import make_planner
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
 
@@ -63,9 +60,7 @@ def run_one(spec: CampaignSpec) -> CampaignRun:
     plant = MujocoPlant(robot, scenario)
     goal = draw_goal(plant, chain_from_model(plant.nominal, robot), rng)
     faults = draw_faults(rng, robot.n, RUN_S)
-    planner: Planner = LeastSquaresVelocity(robot)
-    if spec.index % 4 == 0:
-        planner = MPPI(load_bundle(spec.bundle, robot), robot, task, rng)
+    planner = make_planner("least_squares" if spec.index % 4 else "mppi", robot, task, spec.bundle, rng)
     result = FaultRig(robot, scenario, planner, goal, faults, seed=spec.seed + spec.index).run(RUN_S + SETTLE_S)
     return CampaignRun(
         index=spec.index, faults=faults, violations=result.violations, unsafe_end=result.unsafe_end, final_state=result.final_state,

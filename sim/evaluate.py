@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import multiprocessing
 import os
@@ -11,24 +10,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import Bundle, load_bundle
-from taustack.controllers.mppi import MPPI
-from taustack.controllers.planner import Planner
-from taustack.errors import UnknownName
-from taustack.sim.baselines import LeastSquaresVelocity
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.goals import draw_goal
 from taustack.sim.mjcf import chain_from_model
+from taustack.sim.planners import make_planner
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import load_scenario
-
-PlannerName = Literal["mppi", "least_squares"]
-PLANNERS: tuple[PlannerName, ...] = ("mppi", "least_squares")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +36,6 @@ class EpisodeSpec:
     index: int
 
 
-@functools.cache
-def _verified(folder: Path, robot_folder: Path) -> Bundle:
-    """Verify a bundle once a process."""
-    return load_bundle(folder, load_robot(robot_folder))
-
-
 def episode(spec: EpisodeSpec) -> Episode:
     """Run the episode of a spec: a function of its argument alone."""
     robot = load_robot(spec.robot)
@@ -57,13 +43,7 @@ def episode(spec: EpisodeSpec) -> Episode:
     plant_rng, goal_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(3))
     plant = MujocoPlant(robot, load_scenario(spec.scenario, robot.n), plant_rng)
     goal = draw_goal(plant, chain_from_model(plant.nominal, robot), goal_rng)
-    planner: Planner
-    if spec.planner == "mppi":
-        planner = MPPI(_verified(spec.bundle, spec.robot), robot, task, noise_rng)
-    elif spec.planner == "least_squares":
-        planner = LeastSquaresVelocity(robot)
-    else:
-        raise UnknownName("planner", spec.planner, PLANNERS)
+    planner = make_planner(spec.planner, robot, task, spec.bundle, noise_rng)
     return run_episode(plant, planner, goal, task.success)
 
 

@@ -33,7 +33,8 @@ def simulate(options: argparse.Namespace) -> int:
 
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
-    from taustack.sim.evaluate import PLANNERS, EpisodeSpec, evaluate
+    from taustack.sim.evaluate import EpisodeSpec, evaluate
+    from taustack.sim.planners import PLANNERS
     from taustack.sim.scenario import load_scenario
 
     if options.episodes < 1:
@@ -68,14 +69,11 @@ def simulate_faults(options: argparse.Namespace, robot: RobotConfig, task: TaskC
     """Run under the faults of a file and tell what the tracker did; 0 only without a violated limit or an unsafe end."""
     import numpy as np
 
-    from taustack.controllers.bundle import load_bundle
-    from taustack.controllers.mppi import MPPI
-    from taustack.controllers.planner import Planner
-    from taustack.sim.baselines import LeastSquaresVelocity
     from taustack.sim.fault_run import FaultRig
     from taustack.sim.faults import load_faults
     from taustack.sim.goals import draw_goal
     from taustack.sim.mjcf import chain_from_model
+    from taustack.sim.planners import make_planner
     from taustack.sim.plant import MujocoPlant
     from taustack.sim.scenario import load_scenario
 
@@ -87,9 +85,7 @@ def simulate_faults(options: argparse.Namespace, robot: RobotConfig, task: TaskC
     for i in range(options.episodes):
         rng = np.random.default_rng([options.seed, i])
         goal = draw_goal(plant, chain, rng)
-        planner: Planner = LeastSquaresVelocity(robot)
-        if options.planner == "mppi":
-            planner = MPPI(load_bundle(options.bundle or robot.folder / "bundle", robot), robot, task, rng)
+        planner = make_planner(options.planner, robot, task, options.bundle or robot.folder / "bundle", rng)
         run = FaultRig(robot, scenario, planner, goal, (*scenario.faults, *faults), seed=options.seed + i).run(seconds)
         told = [{"t": round(c.t, 3), "state": c.after, "reason": c.reason} for c in run.journal]
         runs.append({"episode": i, "states": told, "violations": run.violations, "unsafe_end": run.unsafe_end, "contact_ticks": run.contacts})

@@ -1,0 +1,39 @@
+"""Planners by name, for runs in process."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from taustack.config import RobotConfig, TaskConfig, load_robot
+from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.mppi import MPPI
+from taustack.controllers.planner import Planner
+from taustack.errors import UnknownName
+from taustack.sim.baselines import LeastSquaresVelocity
+
+PlannerName = Literal["mppi", "least_squares"]
+PLANNERS: tuple[PlannerName, ...] = ("mppi", "least_squares")
+
+
+@functools.cache
+def _verified(folder: Path, robot_folder: Path) -> Bundle:
+    """Verify a bundle once a process."""
+    return load_bundle(folder, load_robot(robot_folder))
+
+
+def make_planner(name: str, robot: RobotConfig, task: TaskConfig, bundle: Path, rng: np.random.Generator) -> Planner:
+    """A planner for one run; MPPI over the bundle draws its noise from `rng`.
+
+    Raises:
+        UnknownName: none of the planners.
+        BundleRefused: the bundle does not fit the robot.
+    """
+    if name == "mppi":
+        return MPPI(_verified(bundle, robot.folder), robot, task, rng)
+    if name == "least_squares":
+        return LeastSquaresVelocity(robot)
+    raise UnknownName("planner", name, PLANNERS)
