@@ -44,6 +44,7 @@ class CampaignRun:
     index: int
     faults: tuple[Fault, ...]
     violations: dict[str, int]
+    impacts: int
     unsafe_end: str | None
     final_state: str
     final_reason: str
@@ -63,7 +64,7 @@ def run_one(spec: CampaignSpec) -> CampaignRun:
     planner = make_planner("least_squares" if spec.index % 4 else "mppi", robot, task, spec.bundle, rng)
     result = FaultRig(robot, scenario, planner, goal, faults, seed=spec.seed + spec.index).run(RUN_S + SETTLE_S)
     return CampaignRun(
-        index=spec.index, faults=faults, violations=result.violations, unsafe_end=result.unsafe_end, final_state=result.final_state,
+        index=spec.index, faults=faults, violations=result.violations, impacts=result.impacts, unsafe_end=result.unsafe_end, final_state=result.final_state,
         final_reason=result.final_reason, transitions=len(result.journal), contacts=result.contacts,
     )  # fmt: skip
 
@@ -83,6 +84,7 @@ def run_campaign(specs: list[CampaignSpec], on_done: Callable[[int], object] = l
         "runs": len(runs), "faults": dict(Counter(fault.kind for run in runs for fault in run.faults)), "limit_violations": sum(violations.values()),
         "violations": dict(violations), "unsafe_end_states": sum(run.unsafe_end is not None for run in runs),
         "final_states": dict(Counter(run.final_state for run in runs)), "runs_with_contact": sum(bool(run.contacts) for run in runs),
+        "ticks_fast_in_impact": sum(run.impacts for run in runs),
         "bad_runs": [
             {
                 "index": run.index, "faults": [fault.model_dump() for fault in run.faults], "violations": run.violations, "unsafe_end": run.unsafe_end,

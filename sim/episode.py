@@ -39,13 +39,18 @@ class Episode:
 
 
 class LimitJudge:
-    """Counts limit violations tick by tick, at the plant's true state. Joints that are `dead` are not judged by position and velocity."""
+    """Counts limit violations tick by tick, at the plant's true state.
+
+    Joints that are `dead` are not judged by position and velocity. A robot with a dead joint that was damped falls; where it
+    hits its surroundings the blow whips the other joints, and no motor of 12 N m holds that. Such ticks are counted apart, in `impacts`.
+    """
 
     def __init__(self, robot: RobotConfig, torque_limit: FloatArray, dead: tuple[int, ...] = ()) -> None:
         self.robot, self.dt = robot, 1.0 / robot.rates.tracker_hz
         self.limit = {what: robot.limits(what) * (1 + TOLERANCE) for what in ("velocity", "acceleration", "jerk", "torque")}
         self.torque_limit = torque_limit * (1 + TOLERANCE)
         self.count = dict.fromkeys(("position", "velocity", "torque", "acceleration", "jerk"), 0)
+        self.impacts = 0
         self._alive = np.setdiff1d(np.arange(robot.n), dead)
         self._dq_ref, self._ddq_ref = np.zeros(robot.n), np.zeros(robot.n)
 
@@ -55,7 +60,10 @@ class LimitJudge:
         ddq_ref = (dq_ref - self._dq_ref) / self.dt
         jerk = (ddq_ref - self._ddq_ref) / self.dt
         self.count["position"] += bool(((state.q < self.robot.q_min) | (state.q > self.robot.q_max))[alive].any())
-        self.count["velocity"] += bool((np.abs(state.dq) > self.limit["velocity"])[alive].any())
+        fast = bool((np.abs(state.dq) > self.limit["velocity"])[alive].any())
+        falls = damped and len(alive) < self.robot.n and plant.data.ncon > 0
+        self.count["velocity"] += fast and not falls
+        self.impacts += fast and falls
         self.count["torque"] += bool((np.abs(state.torque) > self.torque_limit).any())
         if damped:
             self._dq_ref, self._ddq_ref = np.zeros_like(dq_ref), np.zeros_like(dq_ref)

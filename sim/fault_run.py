@@ -42,6 +42,7 @@ class FaultRun:
     states: list[State]
     journal: list[Transition]
     violations: dict[str, int]
+    impacts: int
     self_stopped: NDArray[np.bool_]
     contacts: int
     dropped: dict[str, int]
@@ -106,8 +107,9 @@ class FaultRig:
         t, q, dq, dq_ref, stopped = (np.array(column) for column in zip(*rows, strict=True))
         tracker = self.core.tracker
         return FaultRun(
-            t=t, q=q, dq=dq, dq_ref=dq_ref, states=states, journal=list(tracker.journal), violations=self.judge.count, self_stopped=stopped,
-            contacts=contacts, dropped=dict(tracker.dropped), final_state=tracker.state, final_reason=tracker.reason, dead_joints=dead_joints(self.faults),
+            t=t, q=q, dq=dq, dq_ref=dq_ref, states=states, journal=list(tracker.journal), violations=self.judge.count, impacts=self.judge.impacts,
+            self_stopped=stopped, contacts=contacts, dropped=dict(tracker.dropped), final_state=tracker.state, final_reason=tracker.reason,
+            dead_joints=dead_joints(self.faults),
         )  # fmt: skip
 
     def _ticks(self, tick: int) -> bool:

@@ -186,9 +186,10 @@ def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
 def test_a_second_stack_in_one_domain_is_refused(tmp_path: Path) -> None:
     first = up("up", "sim")
     try:
-        wait_for(first, "ready: measurements are trusted")
+        wait_for(first, "up: subgoal_planner")
+        time.sleep(15.0)  # the first is no newcomer any more
         second = up("up", "sim")
-        said = second.communicate(timeout=40)[0]
+        said = second.communicate(timeout=90)[0]
         assert second.returncode == 2
         assert "another stack runs in this domain" in said
         assert first.poll() is None

@@ -32,6 +32,7 @@ also_copy=
     pyproject.toml
 pytest_add_cli_args_test_selection=
     tests/controllers/test_safety.py
+    tests/controllers/test_safety_memo.py
     tests/controllers/test_states.py
 pytest_add_cli_args=
     -q

@@ -187,24 +187,6 @@ def test_the_way_back_from_a_wall_is_free(robot: RobotConfig, keep_out: KeepOut)
     assert watch.reference.q[1] < low - 0.1
 
 
-def test_the_memo_of_clearances_alters_no_result(robot: RobotConfig, keep_out: KeepOut) -> None:
-    """Pure: the same arguments give the same reference, whatever was asked before or looked at between."""
-    rng = np.random.default_rng(5)
-    remembers, reference = SafetyFilter(robot, DT, keep_out), Reference.at_rest(robot.home)
-    wanted = np.zeros(robot.n)
-    for tick in range(800):
-        if tick % 60 == 0:
-            wanted = rng.uniform(-2, 2, robot.n)
-        fresh, told = SafetyFilter(robot, DT, keep_out).step(reference, wanted, 0 * wanted)
-        after, acted = remembers.step(reference, wanted, 0 * wanted)
-        np.testing.assert_array_equal(after.q, fresh.q)
-        np.testing.assert_array_equal(after.dq, fresh.dq)
-        assert acted == told
-        if tick % 3 == 0:
-            remembers.look_ahead(after)
-        reference = after
-
-
 def test_full_speed_into_a_position_limit_stops_just_before_it(robot: RobotConfig) -> None:
     watch = Watch(SafetyFilter(robot, DT), Reference.at_rest(robot.home))
     for _ in range(5_000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -10,8 +11,10 @@ from taustack.controllers.bundle import Bundle
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.planner import Planner
 from taustack.sim.baselines import LeastSquaresVelocity
+from taustack.sim.episode import LimitJudge
 from taustack.sim.fault_run import FaultRig, FaultRun
 from taustack.sim.faults import INFO, KINDS
+from taustack.sim.plant import MujocoPlant
 
 from .rows import ROWS, Row
 
@@ -93,3 +96,22 @@ def test_the_judge_sees_a_violation_when_there_is_one(robot: RobotConfig, task: 
         plant.advance(0.002)
         rig.judge.look(plant, speed)
     assert min(rig.judge.count[what] for what in ("position", "velocity", "acceleration", "jerk")) > 0
+
+
+@pytest.mark.parametrize(
+    ("dead", "damped", "touches", "judged"), [((1,), True, True, False), ((), True, True, True), ((1,), False, True, True), ((1,), True, False, True)]
+)
+def test_only_the_blow_of_an_arm_that_falls_is_not_charged_to_its_other_joints(
+    robot: RobotConfig, dead: tuple[int, ...], damped: bool, touches: bool, judged: bool
+) -> None:
+    plant = MujocoPlant(robot)
+    q = robot.home.copy()
+    if touches:
+        q[1], q[3] = 1.5, -0.6  # hand in the floor
+    plant.reset(q)
+    plant.data.qvel[5] = 1.2 * robot.joints[5].velocity
+    mujoco.mj_forward(plant.model, plant.data)
+    assert bool(plant.data.ncon) == touches
+    judge = LimitJudge(robot, plant.torque_limit, dead=dead)
+    judge.look(plant, np.zeros(robot.n), damped=damped)
+    assert (judge.count["velocity"], judge.impacts) == (int(judged), int(not judged))

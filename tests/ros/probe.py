@@ -28,7 +28,7 @@ class Probe(Node):
         self.newest: dict[str, Any] = {}
         for topic in topics.TOPICS:
             self.create_subscription(topic.type, topic.name, lambda m, name=topic.name: self.newest.__setitem__(name, m), topic.qos)
-        self.client = ActionClient(self, ReachGoal, "reach_goal")
+        self.client = ActionClient(self, ReachGoal, "reach_goal", goal_service_qos_profile=topics.GOALS, result_service_qos_profile=topics.GOALS)
 
     def until(self, done: Any, timeout_s: float = 30.0) -> bool:
         end = time.monotonic() + timeout_s
@@ -146,7 +146,7 @@ def cancel(probe: Probe) -> Any:
 def flood(probe: Probe, count: str) -> Any:
     probe.ready()
     futures = []
-    for _ in range(int(count)):  # a service keeps ten requests: faster than it reads, they would be lost on the way
+    for _ in range(int(count)):
         futures.append(probe.client.send_goal_async(probe.goal(0.5, 0.2, 0.5)))
         probe.wait(0.01)
     assert probe.until(lambda: all(f.done() for f in futures))

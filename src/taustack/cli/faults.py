@@ -28,7 +28,7 @@ def bench_faults(options: argparse.Namespace) -> int:
         metrics = {"robot": robot.name, "seed": options.seed} | run_campaign(specs, bar.update)
     if options.json:
         write_json(options.json, metrics)
-    shown = ("runs", "limit_violations", "unsafe_end_states", "final_states", "runs_with_contact")
+    shown = ("runs", "limit_violations", "unsafe_end_states", "final_states", "runs_with_contact", "ticks_fast_in_impact")
     print(table(["metric", "value"], [[key, str(metrics[key])] for key in shown]))
     for run in metrics["bad_runs"]:
         kinds = ", ".join(f"{fault['kind']} at {fault['at_s']} s" for fault in run["faults"])

@@ -22,6 +22,7 @@ from taustack_ros.convert import plan_of, robot_state_message, safety_message, t
 from taustack_ros.plain_process import session_name
 from taustack_ros.process import run_node
 
+MEETING_S = 15.0  # discovery on a busy machine may take this long to show another stack
 SILENT_S = 0.5  # without a state of the tracker it is taken for dead
 PRESSED_HERE = "the service press_estop"
 
@@ -57,15 +58,19 @@ class Driver(Node):
         """Two stacks in one domain would fight for one robot: give discovery a moment, then look."""
         until = time.monotonic() + 1.0
         while time.monotonic() < until:
-            others = self.count_publishers(topics.ROBOT_STATE.name)
-            if others:
-                raise BadInput(f"topic {self.resolve_topic_name(topics.ROBOT_STATE.name)}", "publishers", others, "none: another stack runs in this domain")
+            self._refuse_others(self.count_publishers(topics.ROBOT_STATE.name))
             time.sleep(0.05)
+
+    def _refuse_others(self, others: int) -> None:
+        if others > 0:
+            raise BadInput(f"topic {self.resolve_topic_name(topics.ROBOT_STATE.name)}", "publishers", others, "none: another stack runs in this domain")
 
     def run(self, stop: StopFlag) -> None:
         """Bridge until stopped; the tracker is told to hold by the silence, and stops by its own signal."""
+        began = time.monotonic()
         while not stop.wait(0.1):
-            pass
+            if time.monotonic() - began < MEETING_S:  # who came last goes
+                self._refuse_others(self.count_publishers(topics.ROBOT_STATE.name) - 1)
 
     def _on_plan(self, message: msg.Plan) -> None:
         if self._plan_publishers > 1:

@@ -78,8 +78,9 @@ class SubgoalPlanner(Node):
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_timer(WATCH_S, self._watch)
         self._server = ActionServer(
-            self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT
-        )
+            self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT,
+            goal_service_qos_profile=topics.GOALS, result_service_qos_profile=topics.GOALS,
+        )  # fmt: skip
 
     def run(self, stop: StopFlag) -> None:
         """Serve until stopped; then no subgoal stays active."""

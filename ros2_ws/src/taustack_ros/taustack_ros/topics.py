@@ -17,6 +17,8 @@ NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=Reliab
 # A reliable writer waits up to 100 ms for a reader that was killed, until its lease ends: nothing that must not wait is reliable.
 FEW = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# A service keeps ten messages by default: on a busy machine a burst of goals would lose some, or their answers, on the way.
+GOALS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=200, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
