@@ -92,19 +92,16 @@ class OverloadMonitor:
     def __init__(self, robot: RobotConfig, dt: float) -> None:
         self.largest_error = robot.safety.largest_error
         self.ticks = max(1, round(robot.safety.overload_s / dt))
-        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
-        self._damping = np.array([joint.damping for joint in robot.joints])
         self._torque = robot.limits("torque")
         self._loaded = np.zeros(robot.n, dtype=int)
 
-    def look(self, sample: RobotState, q_ref: FloatArray, dq_ref: FloatArray) -> str | None:
-        """Why the robot should be damped, or None. Reference (n,) that it was given."""
-        error = q_ref - sample.q
+    def look(self, torque: FloatArray, error: FloatArray) -> str | None:
+        """Why the robot should be damped, or None. Torque (n,) and error (n,) as `LoadEstimate` has them."""
         far = np.abs(error)
         if far.max() > self.largest_error:
             joint = int(far.argmax())
             return f"joint {joint + 1} is {far[joint]:.2f} from its reference"
-        loaded = np.abs(self._stiffness * error + self._damping * (dq_ref - sample.dq)) >= self._torque
+        loaded = np.abs(torque) >= self._torque
         self._loaded = (self._loaded + 1) * loaded
         if self._loaded.max() >= self.ticks:
             return f"joint {int(np.argmax(self._loaded)) + 1} is at its torque limit"

@@ -38,8 +38,6 @@ class SafetyFilter:
         self.dt, self.keep_out, self.margin = dt, keep_out, robot.safety.margin
         self.limits = ReferenceLimits.of(robot)
         self._motion = JerkLimited(self.limits, dt)
-        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
-        self._damping = np.array([joint.damping for joint in robot.joints])
         self._torque = robot.limits("torque")
         self._braking = BRAKING_FRACTION * self.limits.acceleration
         self._reaction = self._braking / self._motion.gain
@@ -47,13 +45,11 @@ class SafetyFilter:
         self._edges = np.array([self.limits.q_max, -self.limits.q_min])
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
-    def step(
-        self, start: Reference, dq: FloatArray, ddq: FloatArray, q_measured: FloatArray | None = None, dq_measured: FloatArray | None = None
-    ) -> tuple[Reference, Acted]:
+    def step(self, start: Reference, dq: FloatArray, ddq: FloatArray, torque: FloatArray | None = None) -> tuple[Reference, Acted]:
         """One tick from `start` towards velocity dq (n,) with slope ddq (n,) at its end.
 
         Args:
-            q_measured, dq_measured: what the joints do (n,), for the torque rule; None leaves it out.
+            torque: what the impedance law at least has to give (n,), see `LoadEstimate`; None leaves the torque rule out.
 
         Returns:
             The next reference, and the rules that acted with by how much: rad, rad/s, N m, m as the rule's quantity is.
@@ -66,8 +62,8 @@ class SafetyFilter:
         over = np.maximum(dq - high, low - dq)
         if over.max() > TINY:
             acted["velocity" if (np.abs(dq) > self.limits.velocity).any() else "position"] = float(over.max())
-        if q_measured is not None and dq_measured is not None:
-            dq, ddq = self._unloaded(start, dq, ddq, q_measured, dq_measured, acted)
+        if torque is not None:
+            dq, ddq = self._unloaded(dq, ddq, torque, acted)
         step = self._motion.towards(start, dq, ddq, low, high)
         short = np.abs(step.dq - np.minimum(np.maximum(dq, low), high))
         if short.max() > SHORT:
@@ -88,11 +84,8 @@ class SafetyFilter:
         high, low = bound[0], -bound[1]
         return low, high
 
-    def _unloaded(
-        self, start: Reference, dq: FloatArray, ddq: FloatArray, q: FloatArray, dq_measured: FloatArray, acted: Acted
-    ) -> tuple[FloatArray, FloatArray]:
+    def _unloaded(self, dq: FloatArray, ddq: FloatArray, torque: FloatArray, acted: Acted) -> tuple[FloatArray, FloatArray]:
         """A joint whose impedance law is at its torque limit does not pull further: what it pushes against gives way or the reference waits."""
-        torque = self._stiffness * (start.q - q) + self._damping * (start.dq - dq_measured)
         over = np.abs(torque) - self._torque
         pulls = (over > 0) & (torque * dq > 0)
         if not pulls.any():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taustack.config import RobotConfig
 from taustack.controllers.estop import EStop
 from taustack.controllers.keep_out import KeepOut
+from taustack.controllers.load import LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
 from taustack.controllers.plan import Plan, PlanGate, PlanRules
 from taustack.controllers.reference import Reference
@@ -19,6 +20,7 @@ from taustack.controllers.states import Event, State, next_state
 from taustack.layout import RobotState
 
 FloatArray = NDArray[np.float64]
+Load = tuple[FloatArray, FloatArray]  # torque and error (n,), see LoadEstimate
 OUTSIDE = 1e-3  # [rad or m] that a robot may stand outside its position limits and still start
 JUMP_STEPS = 3.0  # control steps of full acceleration that a plan's first action may be away from the reference
 
@@ -57,6 +59,7 @@ class Tracker:
         self.gate = PlanGate(PlanRules(nu=robot.n, max_jump=JUMP_STEPS * robot.rates.control_dt * robot.limits("acceleration")))
         self.filter = SafetyFilter(robot, self.dt, keep_out)
         self.sensors, self.overload = SensorMonitor(robot), OverloadMonitor(robot, self.dt)
+        self.load = LoadEstimate(robot, self.dt)
         self.estop = EStop(timeout_s=robot.safety.estop_timeout_s)
         self.state: State = "idle"
         self.reason = "no measurement yet"
@@ -123,10 +126,13 @@ class Tracker:
         self.estop.look(now)
         if signals.reset:
             self._reset(now)
-        self._forbidden = self._judge(now, sample, fault, signals)
+        load = None
+        if fault is None and not signals.self_stopped and self.state not in ("idle", "damped"):
+            load = self.load.look(self.reference, sample.q, sample.dq)
+        self._forbidden = self._judge(now, sample, fault, signals, load)
         self._choose_plan(now)
         self._tire(now)
-        self._move(now, sample, fault, signals)
+        self._move(now, sample, fault, signals, load)
         return self.reference
 
     def _reset(self, now: float) -> None:
@@ -139,12 +145,12 @@ class Tracker:
         self.overload.reset()
         self._raise("reset", now, "reset")
 
-    def _judge(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> str | None:
+    def _judge(self, now: float, sample: RobotState, fault: str | None, signals: Signals, load: Load | None) -> str | None:
         """Raise the events of this tick, the gravest first. Returns why no plan may be followed, or None."""
         if fault is not None or signals.self_stopped:  # the reference is the robot's own then, and still moves
             self.overload.reset()
-        elif self.state not in ("idle", "damped"):
-            overload = self.overload.look(sample, self.reference.q, self.reference.dq)
+        elif load is not None:
+            overload = self.overload.look(*load)
             if overload is not None:
                 self._raise("overload", now, overload)
         if self.state == "damped":
@@ -197,17 +203,19 @@ class Tracker:
         if limit is not None and self.state == "holding" and now - self._held_since > limit:
             self._raise("held_long", now, f"held for {limit:g} s")
 
-    def _move(self, now: float, sample: RobotState, fault: str | None, signals: Signals) -> None:
+    def _move(self, now: float, sample: RobotState, fault: str | None, signals: Signals, load: Load | None) -> None:
         if self.state in ("idle", "damped") or signals.self_stopped:
+            self.load.forget()
             if fault is None:
                 self.reference = Reference.at_rest(sample.q if self.damped else sample.q_ref)
             return
         if self._active is None:
             self.reference = self.filter.stop(self.reference)
+            self.load.remember(self.reference)
             return
         dq, ddq = self._active.velocity(now + self.dt, self._start)
-        seen = (sample.q, sample.dq) if fault is None else (None, None)
-        self.reference, acted = self.filter.step(self.reference, dq, ddq, *seen)
+        self.reference, acted = self.filter.step(self.reference, dq, ddq, load[0] if load is not None else None)
+        self.load.remember(self.reference)
         for rule, amount in acted.items():
             self.acted[rule] += 1
             self.acted_most[rule] = max(amount, self.acted_most.get(rule, 0.0))

@@ -32,6 +32,7 @@ class Scenario(StrictModel):
     payload_kg: NonNegative = Field(default=0.0, description="mass held at the end effector, unknown to the gravity compensation [kg]")
     joint_friction: NonNegative = Field(default=0.0, description="dry friction of each joint, as a fraction of its torque limit")
     damping_scale: Positive = Field(default=1.0, description="factor on the joints' viscous damping")
+    stiffness_scale: Positive = Field(default=1.0, description="factor on the stiffness of the impedance law: a softer arm sags and lags")
     reference_lag_s: NonNegative = Field(default=0.0, description="time constant of a first-order lag on the reference [s]")
     actuator_delay_s: NonNegative = Field(default=0.0, description="pure delay of the reference [s]")
     position_noise: NonNegative = Field(default=0.0, description="std of the noise on q [rad or m]")

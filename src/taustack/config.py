@@ -103,6 +103,7 @@ class SafetyConfig(StrictModel):
     margin: Annotated[float, Field(ge=0, description="distance kept to the box and between parts of the robot [m]")] = 0.02
     position_margin: Annotated[float, Field(ge=0, description="kept to the position limits, for what the joint overshoots its reference [rad or m]")] = 0.03
     largest_error: Positive = Field(default=0.3, description="between reference and measured position; beyond it the robot is damped [rad or m]")
+    response_s: Annotated[float, Field(ge=0, description="the robot may follow its reference this late before it counts as load [s]")] = 0.1
     overload_s: Positive = Field(default=0.1, description="time at the torque limit until the robot is damped [s]")
     sensor_timeout_s: Positive = Field(default=0.02, description="age of the newest measurement that is trusted [s]")
     sensor_clear_s: Positive = Field(default=0.2, description="time without a sensor fault until plans are followed again [s]")

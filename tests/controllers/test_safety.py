@@ -265,34 +265,30 @@ def test_a_start_outside_the_limits_may_only_move_back(robot: RobotConfig) -> No
 
 def test_a_joint_at_its_torque_limit_does_not_pull_further(robot: RobotConfig) -> None:
     safety, reference = SafetyFilter(robot, DT), Reference.at_rest(robot.home)
-    blocked = robot.home - 0.05  # behind its reference by more than the stiffness times the torque limit
+    gives = 0.05 * np.array([joint.stiffness for joint in robot.joints])  # 0.05 rad behind its reference: more than the torque limit
     zero = np.zeros(robot.n)
     for _ in range(100):
-        reference, acted = safety.step(reference, np.full(robot.n, 0.5), zero, q_measured=blocked, dq_measured=zero)
+        reference, acted = safety.step(reference, np.full(robot.n, 0.5), zero, torque=gives)
     most = max(joint.stiffness * 0.05 - joint.torque for joint in robot.joints)
     assert acted["torque"] == pytest.approx(most, rel=0.2)
     np.testing.assert_allclose(reference.q, robot.home, atol=1e-6)
-    back, acted = safety.step(reference, np.full(robot.n, -0.5), zero, q_measured=blocked, dq_measured=zero)
+    back, acted = safety.step(reference, np.full(robot.n, -0.5), zero, torque=gives)
     assert "torque" not in acted
     assert (back.dq < 0).all()
 
 
 def test_a_joint_at_its_torque_limit_follows_neither_a_creeping_speed_nor_a_slope(robot: RobotConfig) -> None:
     safety, start, zero = SafetyFilter(robot, DT), Reference.at_rest(robot.home), np.zeros(robot.n)
-    beyond = robot.home - 1.001 * robot.limits("torque") / np.array([joint.stiffness for joint in robot.joints])
-    after, acted = safety.step(start, np.full(robot.n, 1e-4), np.full(robot.n, 5.0), q_measured=beyond, dq_measured=zero)
+    after, acted = safety.step(start, np.full(robot.n, 1e-4), np.full(robot.n, 5.0), torque=1.001 * robot.limits("torque"))
     assert "torque" in acted
     np.testing.assert_array_equal(after.dq, zero)
 
 
-@pytest.mark.parametrize(("share", "acts"), [(0.99, False), (1.01, True)])
-def test_the_torque_rule_counts_stiffness_and_damping(robot: RobotConfig, share: float, acts: bool) -> None:
-    safety, start = SafetyFilter(robot, DT), Reference.at_rest(robot.home)
-    joint = robot.joints[2]
-    q, dq = robot.home.copy(), np.zeros(robot.n)
-    q[2] -= 0.5 * share * joint.torque / joint.stiffness
-    dq[2] -= 0.5 * share * joint.torque / joint.damping
-    _, acted = safety.step(start, np.full(robot.n, 0.3), np.zeros(robot.n), q_measured=q, dq_measured=dq)
+@pytest.mark.parametrize(("share", "acts"), [(0.999, False), (1.001, True)])
+def test_the_torque_rule_begins_at_the_limit(robot: RobotConfig, share: float, acts: bool) -> None:
+    torque = np.zeros(robot.n)
+    torque[2] = share * robot.joints[2].torque
+    _, acted = SafetyFilter(robot, DT).step(Reference.at_rest(robot.home), np.full(robot.n, 0.3), np.zeros(robot.n), torque=torque)
     assert ("torque" in acted) is acts
 
 
@@ -305,7 +301,7 @@ def test_every_rule_says_by_how_much_it_acted(robot: RobotConfig, keep_out: Keep
     told |= safety.step(start, 2 * limits.velocity, zero)[1]
     near = dataclasses.replace(start, q=np.append(robot.q_max[0] - 0.031, robot.home[1:]))
     told |= SafetyFilter(robot, DT).step(near, np.full(robot.n, 1.0), zero)[1]
-    told |= safety.step(start, np.full(robot.n, 0.5), zero, q_measured=robot.home - 0.1, dq_measured=zero)[1]
+    told |= safety.step(start, np.full(robot.n, 0.5), zero, torque=3 * robot.limits("torque"))[1]
     told |= safety.step(start, limits.acceleration * DT * 0.9, limits.acceleration)[1]
     for command in (np.array([0.0, 1.5, 0, 0, 0, 0, 0]), np.array([0.0, 0.0, 0, -1.0, 0, -1.0, 0])):
         reference = start

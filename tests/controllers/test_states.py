@@ -189,27 +189,24 @@ def test_a_moving_sensor_is_not_frozen(robot: RobotConfig) -> None:
 
 
 def test_far_from_the_reference_is_an_overload_at_once(robot: RobotConfig) -> None:
-    q = robot.home.copy()
-    q[1] += 0.31
-    monitor, zero = OverloadMonitor(robot, 0.002), np.zeros(robot.n)
-    assert monitor.look(sample(robot, 0.0, q=q), robot.home, zero) == "joint 2 is 0.31 from its reference"
-    q[1] = robot.home[1] - 0.29
-    assert OverloadMonitor(robot, 0.002).look(sample(robot, 0.0, q=q), robot.home, zero) is None
+    monitor, error = OverloadMonitor(robot, 0.002), np.zeros(robot.n)
+    error[1] = -0.31
+    assert monitor.look(0 * error, error) == "joint 2 is 0.31 from its reference"
+    error[1] = 0.29
+    assert OverloadMonitor(robot, 0.002).look(0 * error, error) is None
 
 
 def test_the_torque_limit_is_an_overload_only_if_it_lasts(robot: RobotConfig) -> None:
-    joint, q, dq = robot.joints[5], robot.home.copy(), np.zeros(robot.n)
-    q[5] -= 0.6 * joint.torque / joint.stiffness
-    dq[5] -= 0.5 * joint.torque / joint.damping
-    monitor, loaded, zero = OverloadMonitor(robot, 0.002), sample(robot, 0.0, q=q, dq=dq), np.zeros(robot.n)
+    monitor, zero, torque = OverloadMonitor(robot, 0.002), np.zeros(robot.n), np.zeros(robot.n)
+    torque[5] = -1.1 * robot.joints[5].torque
     for _ in range(49):
-        assert monitor.look(loaded, robot.home, zero) is None
-    assert monitor.look(sample(robot, 0.0), robot.home, zero) is None
+        assert monitor.look(torque, zero) is None
+    assert monitor.look(zero, zero) is None
     for _ in range(49):
-        assert monitor.look(loaded, robot.home, zero) is None
-    assert monitor.look(loaded, robot.home, zero) == "joint 6 is at its torque limit"
+        assert monitor.look(torque, zero) is None
+    assert monitor.look(torque, zero) == "joint 6 is at its torque limit"
     monitor.reset()
-    assert monitor.look(loaded, robot.home, zero) is None
+    assert monitor.look(torque, zero) is None
 
 
 def climb(ladder: Ladder, outcome: Outcome, times: int) -> Ladder:

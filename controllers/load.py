@@ -1,0 +1,51 @@
+"""How hard a robot's impedance law must be pulling, and how far its joints are from where they should be."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig
+from taustack.controllers.reference import Reference
+
+FloatArray = NDArray[np.float64]
+
+
+class LoadEstimate:
+    """A robot follows its reference late: by a lag of its own controller, by a delay on the way. What it does is therefore
+    compared with all that the reference was in the last `response_s`; only what none of that explains is load.
+
+    Args:
+        robot: gains, torque limits, `safety.response_s`.
+        dt: tick [s].
+    """
+
+    def __init__(self, robot: RobotConfig, dt: float) -> None:
+        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
+        self._damping = np.array([joint.damping for joint in robot.joints])
+        self._limit, self._largest = robot.limits("torque"), robot.safety.largest_error
+        rows = 1 + round(robot.safety.response_s / dt)
+        self._q, self._dq = np.tile(robot.home, (rows, 1)), np.zeros((rows, robot.n))
+        self._rows = 0
+
+    def remember(self, reference: Reference) -> None:
+        """Take the reference of this tick."""
+        i = self._rows % len(self._q)
+        self._q[i], self._dq[i] = reference.q, reference.dq
+        self._rows += 1
+
+    def forget(self) -> None:
+        """Begin anew: the reference was put elsewhere."""
+        self._rows = 0
+
+    def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Torque (n,) that the law at least has to give, and distance (n,) of the joints from their reference; both signed."""
+        error, slower = reference.q - q, reference.dq - dq
+        torque = self._stiffness * error + self._damping * slower
+        if self._rows < 2 or not ((np.abs(torque) >= self._limit).any() or (np.abs(error) > self._largest).any()):
+            return torque, error
+        # Only where something is amiss: the window is the dear part.
+        window_q, window_dq = self._q[: self._rows], self._dq[: self._rows]
+        late = np.minimum(np.maximum(q, window_q.min(axis=0)), window_q.max(axis=0)) - q
+        late_torque = self._stiffness * late + self._damping * (np.minimum(np.maximum(dq, window_dq.min(axis=0)), window_dq.max(axis=0)) - dq)
+        return np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late

@@ -1,0 +1,71 @@
+"""A robot that follows late carries no load; one that does not follow does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from taustack.config import RobotConfig
+from taustack.controllers.load import LoadEstimate
+from taustack.controllers.reference import Reference
+
+DT = 0.002
+
+
+def drive(robot: RobotConfig, speed: float, delay_s: float, seconds: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Load after a steady motion that the joints follow `delay_s` late."""
+    load = LoadEstimate(robot, DT)
+    dq = np.full(robot.n, speed)
+    for tick in range(round(seconds / DT) + 1):
+        reference = Reference(q=robot.home + dq * tick * DT, dq=dq, ddq=0 * dq)
+        load.remember(reference)
+    return load.look(reference, robot.home + dq * max(0.0, seconds - delay_s), dq)
+
+
+@pytest.mark.parametrize("speed", [-2.0, 0.5, 2.0])
+@pytest.mark.parametrize("delay_s", [0.04, 0.06, 0.098])
+def test_a_robot_that_follows_late_carries_no_load(robot: RobotConfig, speed: float, delay_s: float) -> None:
+    torque, error = drive(robot, speed, delay_s)
+    assert (np.abs(torque) < robot.limits("torque")).all()
+    assert np.abs(error).max() < robot.safety.largest_error
+
+
+def test_later_than_the_response_time_is_load(robot: RobotConfig) -> None:
+    torque, error = drive(robot, 2.0, 0.2)
+    np.testing.assert_allclose(error, 2.0 * 0.1, atol=1e-6)
+    assert (torque > robot.limits("torque")).all()
+
+
+def test_a_joint_that_stands_while_its_reference_goes_is_loaded_by_stiffness_and_damping(robot: RobotConfig) -> None:
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    for tick in range(200):
+        reference = Reference(q=robot.home + 1.0 * tick * DT, dq=zero + 1.0, ddq=zero)
+        load.remember(reference)
+    torque, error = load.look(reference, robot.home, zero)
+    joint = robot.joints[3]
+    np.testing.assert_allclose(error, 0.398 - 0.1, atol=1e-6)
+    assert torque[3] == pytest.approx(joint.stiffness * (0.398 - 0.1) + joint.damping * 1.0)
+
+
+def test_within_the_limits_it_is_the_impedance_law_itself(robot: RobotConfig) -> None:
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    for _ in range(100):
+        load.remember(Reference.at_rest(robot.home))
+    q, dq = robot.home.copy(), zero.copy()
+    joint = robot.joints[5]
+    q[5] -= 0.4 * joint.torque / joint.stiffness
+    dq[5] -= 0.5 * joint.torque / joint.damping
+    torque, error = load.look(Reference.at_rest(robot.home), q, dq)
+    assert torque[5] == pytest.approx(0.9 * joint.torque)
+    assert error[5] == pytest.approx(0.4 * joint.torque / joint.stiffness)
+
+
+def test_what_was_before_a_fresh_start_explains_nothing(robot: RobotConfig) -> None:
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    for tick in range(100):
+        load.remember(Reference(q=robot.home - 0.4 + 0.004 * tick, dq=zero + 2.0, ddq=zero))
+    load.forget()
+    load.remember(Reference.at_rest(robot.home))
+    load.remember(Reference.at_rest(robot.home))
+    _, error = load.look(Reference.at_rest(robot.home), robot.home - 0.35, zero)
+    np.testing.assert_allclose(error, 0.35)
