@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ CAPACITY = {
     "measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
     "request": REQUEST.itemsize, "terminal": REQUEST.itemsize, "supervisor": REQUEST.itemsize,
 }  # fmt: skip
-SLOTS = {"command": 64}  # enough to make up for a stall of the simulated robot's process; others: 8
+SLOTS = {"command": 64, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
 
 
 def writer(folder: Path, name: str) -> Writer:
@@ -114,6 +115,34 @@ def pack_tracker_state(out: TrackerState) -> bytes:
 def unpack_tracker_state(data: bytes, n: int) -> TrackerState:
     state, (seq, plan_seq, epoch, flags) = _unpack_state(data, n)
     return TrackerState(measured=Measured(state=state, seq=seq, epoch=epoch), state=STATES[min(flags, len(STATES) - 1)], plan_seq=plan_seq)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackRows:
+    """Ticks of the tracker, one a row. t (R,) monotonic [s], state (R,): index into STATES, vectors (R, n), ee (R, 3)."""
+
+    t: FloatArray
+    tick: NDArray[np.uint64]
+    plan_seq: NDArray[np.uint64]
+    epoch: NDArray[np.uint32]
+    state: NDArray[np.uint8]
+    q: FloatArray
+    dq: FloatArray
+    q_ref: FloatArray
+    dq_ref: FloatArray
+    torque: FloatArray
+    ee: FloatArray
+
+
+def unpack_track(messages: Sequence[bytes], n: int) -> TrackRows:
+    """Many tracker states at once, without a Python object for each."""
+    row = np.dtype([("t", "<f8"), ("tick", "<u8"), ("plan_seq", "<u8"), ("epoch", "<u4"), ("state", "<u4"), ("v", "<f8", (5 * n + 3,))])
+    rows = np.frombuffer(b"".join(m for m in messages if len(m) == row.itemsize), row)
+    q, dq, q_ref, dq_ref, torque, ee = np.split(rows["v"], n * np.arange(1, 6), axis=1)
+    return TrackRows(
+        t=rows["t"], tick=rows["tick"], plan_seq=rows["plan_seq"], epoch=rows["epoch"], state=rows["state"].astype(np.uint8),
+        q=q, dq=dq, q_ref=q_ref, dq_ref=dq_ref, torque=torque, ee=ee,
+    )  # fmt: skip
 
 
 def pack_command(command: CommandOut) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,6 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from taustack import __version__
 from taustack.config import RobotConfig, TaskConfig
 from taustack.errors import TaustackError
 from taustack.kinematics import KinematicChain
@@ -26,6 +24,7 @@ from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, DataSource, Manifest, 
 from taustack.models.ensemble import DynamicsEnsemble
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.rollout import ActionBounds, CostTerm
+from taustack.version import code_version
 
 PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
 PLAN_FILE = "plan_mppi.onnx"
@@ -144,12 +143,3 @@ def _states(robot: RobotConfig, batch: int, rng: torch.Generator) -> Tensor:
     q = low + (0.25 + 0.5 * torch.rand(batch, robot.n, generator=rng)) * (high - low)
     dq = 0.3 * torch.randn(batch, robot.n, generator=rng)
     return torch.cat([q, dq, q + 0.01 * dq, 0.9 * dq], 1)
-
-
-def code_version() -> str:
-    """Version of the package, with the commit where there is one."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return __version__
-    return f"{__version__}+{commit.stdout.strip()}"

@@ -18,7 +18,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 COPY = PROJECT / "build" / "mutation"
 ROOMS = ("controllers", "models", "sim", "robots", "launch")
-MUTATED = ("safety", "reference", "states")
+MUTATED = ("safety", "reference", "load", "states")
 LEAST = 0.95
 
 CONFIG = f"""[mutmut]
@@ -32,7 +32,10 @@ also_copy=
     pyproject.toml
 pytest_add_cli_args_test_selection=
     tests/controllers/test_safety.py
+    tests/controllers/test_safety_rules.py
     tests/controllers/test_safety_memo.py
+    tests/controllers/test_reference.py
+    tests/controllers/test_load.py
     tests/controllers/test_states.py
 pytest_add_cli_args=
     -q

@@ -2,7 +2,7 @@
 
 from setuptools import setup
 
-NODES = ("plant", "tracker", "driver", "supervisor", "controller", "dynamics_server", "subgoal_planner", "reach_goals")
+NODES = ("plant", "tracker", "driver", "supervisor", "controller", "dynamics_server", "subgoal_planner", "reach_goals", "logger")
 
 setup(
     name="taustack_ros",

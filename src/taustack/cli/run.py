@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     (folder / "goals.json").write_text(json.dumps(goals))
     arguments = {
         "robot": options.robot, "task": options.task, "scenario": options.scenario, "bundle": options.bundle, "run_dir": str(folder.resolve()),
+        "log": str(folder.resolve() / "log"),
     }  # fmt: skip
     runner = Runner(read_launch("sim", arguments))
     stop = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from taustack_msgs import msg
 
 from taustack.controllers.plan import Plan
-from taustack.controllers.wire import MAX_HORIZON
+from taustack.controllers.wire import MAX_HORIZON, TrackRows
 from taustack.errors import BadInput
 from taustack.layout import Measured, RobotState
 
@@ -57,6 +58,20 @@ def robot_state_message(state: RobotState, anchor: float, seq: int, epoch: int, 
     out.q, out.dq, out.q_ref, out.dq_ref, out.torque = (v.tolist() for v in (state.q, state.dq, state.q_ref, state.dq_ref, state.torque))
     out.ee.x, out.ee.y, out.ee.z = (float(v) for v in state.ee)
     return out
+
+
+def track_message(rows: TrackRows, anchor: float, seq: int, lost: int, names: Sequence[str], frame: str) -> msg.Track:
+    """Rows of the tracker; times as in `robot_state_message`."""
+    out = msg.Track(seq=seq, lost=lost, name=list(names), tick=_array("Q", rows.tick), epoch=_array("I", rows.epoch), state=_array("B", rows.state))
+    out.header.stamp, out.header.frame_id = to_time(float(rows.t[-1]) + anchor), frame
+    out.t, out.plan_seq = _array("d", rows.t + anchor), _array("Q", rows.plan_seq)
+    out.q, out.dq, out.q_ref, out.dq_ref, out.torque, out.ee = (_array("f", v) for v in (rows.q, rows.dq, rows.q_ref, rows.dq_ref, rows.torque, rows.ee))
+    return out
+
+
+def _array(code: str, values: NDArray[Any]) -> array.array[Any]:
+    """What rclpy takes without looking at each element."""
+    return array.array(code, np.ascontiguousarray(values, dtype=np.dtype(code)).tobytes())
 
 
 def measured(message: msg.RobotState, joints: JointMap) -> Measured:

@@ -13,12 +13,12 @@ from taustack_msgs import msg
 
 from taustack.config import load_robot
 from taustack.controllers.estop import EStop
-from taustack.controllers.wire import Request, TrackerState, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
+from taustack.controllers.wire import Request, TrackerState, pack_plan, pack_request, reader, unpack_status, unpack_track, unpack_tracker_state, writer
 from taustack.errors import BadInput
 from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import plan_of, robot_state_message, safety_message, to_time
+from taustack_ros.convert import plan_of, robot_state_message, safety_message, to_time, track_message
 from taustack_ros.plain_process import session_name
 from taustack_ros.process import run_node
 
@@ -45,6 +45,10 @@ class Driver(Node):
         self.status: dict[str, Any] = {}
         self._hold, self._resets, self._plan_publishers = "", 0, 0
         self._said = ("", "")
+        self._rows: list[bytes] = []
+        self._states.new()  # what was before us is not lost
+        self._lost_before = self._states.lost
+        self._track_seq = 0
         self._out = {topic.name: self.create_publisher(topic.type, topic.name, topic.qos) for topic in topics.FROM_DRIVER}
         self.create_subscription(topics.PLAN.type, topics.PLAN.name, self._on_plan, topics.PLAN.qos)
         self.create_subscription(topics.ESTOP.type, topics.ESTOP.name, self._on_estop, topics.ESTOP.qos)
@@ -53,6 +57,7 @@ class Driver(Node):
         self.create_timer(1 / self.robot.rates.state_hz, self._publish_state)
         self.create_timer(0.04, self._ask)
         self.create_timer(0.1, self._publish_safety)
+        self.create_timer(0.1, self._publish_track)
 
     def _require_no_other_driver(self) -> None:
         """Two stacks in one domain would fight for one robot: give discovery a moment, then look."""
@@ -122,7 +127,9 @@ class Driver(Node):
         self._requests.write(pack_request(request))
 
     def _publish_state(self) -> None:
-        for data in self._states.new()[-1:]:
+        rows = self._states.new()
+        self._rows += rows
+        for data in rows[-1:]:
             self.newest = unpack_tracker_state(data, self.robot.n)
             m = self.newest.measured
             out = robot_state_message(m.state, self._anchor, m.seq, m.epoch, self.robot.joint_names, self.robot.base_frame)
@@ -146,6 +153,15 @@ class Driver(Node):
         out.header.stamp = to_time(self.newest.measured.state.t + self._anchor)
         self._out[topics.SAFETY.name].publish(out)
         self._publish_joints()
+
+    def _publish_track(self) -> None:
+        """Every tick of the tracker, for the log."""
+        if not self._rows:
+            return
+        rows, self._rows = unpack_track(self._rows, self.robot.n), []
+        self._track_seq += 1
+        out = track_message(rows, self._anchor, self._track_seq, self._states.lost - self._lost_before, self.robot.joint_names, self.robot.base_frame)
+        self._out[topics.TRACK.name].publish(out)
 
     def _publish_joints(self) -> None:
         assert self.newest is not None

@@ -86,5 +86,7 @@ def _spin(executor: Executor, stop: StopFlag) -> None:
     except ExternalShutdownException:
         stop.set("shutdown")
     except Exception as error:  # a callback's error must stop the robot, not die in a thread
+        if stop.is_set():  # rclpy takes its own executor apart at the end
+            return
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         stop.set("a callback failed", failed=True)

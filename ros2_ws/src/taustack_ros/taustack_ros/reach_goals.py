@@ -30,7 +30,7 @@ class ReachGoals(Node):
         self.goals = json.loads(Path(parameters.text(self, "goals", "", "JSON file: a list of points [m]")).read_text())
         self.results_path = Path(parameters.text(self, "results", "", "JSON file for the results"))
         self._states = 0
-        self._listening = self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
+        self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.client = ActionClient(self, topics.ACTIONS["reach_goal"], "reach_goal")
         self.results: list[dict[str, object]] = []
 
@@ -43,7 +43,6 @@ class ReachGoals(Node):
             if time.monotonic() > deadline:
                 missing = "server for reach_goal" if self._states else "robot_state"
                 raise TaustackError(f"no {missing} after {SERVER_TIMEOUT_S:g} s")
-        self.destroy_subscription(self._listening)
         print("goal  target [m]               reached  error [mm]  time [s]", flush=True)
         for i, point in enumerate(self.goals):
             result = self._reach(point, stop)

@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
-from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Plan, RobotState, Safety, Subgoal
+from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Plan, RobotState, Safety, Subgoal, Track
 from taustack_msgs.srv import PredictRollout
 
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -31,6 +31,8 @@ class Topic:
     qos: QoSProfile
     rate: str
     logged: bool = True
+    many: bool = False
+    """Several publishers: gaps in their sequence numbers cannot be told apart."""
 
 
 ROBOT_STATE = Topic(name="robot_state", type=RobotState, qos=NEWEST, rate="state_hz")
@@ -39,12 +41,13 @@ SUBGOAL = Topic(name="subgoal", type=Subgoal, qos=LATCHED, rate="on change")
 PLAN = Topic(name="plan", type=Plan, qos=FEW, rate="plan_hz")
 COMMAND = Topic(name="command", type=Command, qos=NEWEST, rate="50 Hz")
 MODEL = Topic(name="model", type=Model, qos=LATCHED, rate="on change")
+TRACK = Topic(name="track", type=Track, qos=FEW, rate="10 Hz")
 SAFETY = Topic(name="safety", type=Safety, qos=NEWEST, rate="10 Hz")
-ESTOP = Topic(name="estop", type=EStop, qos=FEW, rate="20 Hz a source")
+ESTOP = Topic(name="estop", type=EStop, qos=FEW, rate="20 Hz a source", many=True)
 HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=FEW, rate="10 Hz a node", logged=False)
-DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz")
+DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz", many=True)
 
-TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
+TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, TRACK, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
 SERVICES = {"predict_rollout": PredictRollout, "press_estop": Trigger, "reset_estop": Trigger}
 ACTIONS = {"reach_goal": ReachGoal}
-FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, SAFETY)
+FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, TRACK, SAFETY)
