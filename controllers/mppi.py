@@ -20,6 +20,7 @@ from taustack.manifest import DYNAMICS
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+HISTORY = 64  # measurements kept for the references of before
 NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
 
 
@@ -45,6 +46,7 @@ class MPPI:
         self.bundle, self.robot, self.config = bundle, robot, task.mppi
         self.dt, self.horizon = robot.rates.control_dt, spec.horizon
         self.latency_s = self.config.latency_steps * self.dt
+        self._delay_s = bundle.manifest.delay_steps * self.dt
         self.terms = spec.cost_terms
         self.set_weights(task.cost)
         self._executor = executor
@@ -59,6 +61,7 @@ class MPPI:
     def reset(self) -> None:
         """Forget the old plan: the robot was moved or the plan was not followed."""
         self._published: deque[Plan] = deque(maxlen=4)
+        self._measured: deque[RobotState] = deque(maxlen=HISTORY)
         self._temperature = 1.0
 
     def set_weights(self, cost: Mapping[str, float]) -> None:
@@ -98,6 +101,7 @@ class MPPI:
         if not (np.all(np.isfinite(state.x())) and np.all(np.isfinite(goal))):
             raise PlanFailed(f"state or goal is not finite: x {state.x()}, goal {goal}")
         effective_t = state.t + self.latency_s
+        self._measured.append(state)
         x = self.predict(state, effective_t)
         mean = self._shifted(effective_t, x)
         outputs = self._run_shards(x, mean, goal, tau)
@@ -130,9 +134,14 @@ class MPPI:
         self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": np.zeros((1, self.robot.n), dtype=np.float32)})
 
     def predict(self, state: RobotState, t: float) -> FloatArray:
-        """State (nx,) at time t [s], rolled forward by the model over the actions already published."""
-        x, now, n = state.x(), state.t, self.robot.n
-        for _ in range(round((t - state.t) / self.dt)):
+        """State (nx,) when the reference of time t [s] takes effect, rolled forward by the model over the actions already published.
+
+        A robot that follows late (`delay_steps` of the bundle) is still under the reference of before: the roll starts there.
+        """
+        n = self.robot.n
+        now = state.t - self._delay_s
+        x = np.concatenate([state.q, state.dq, *self._reference_then(now)])
+        for _ in range(round((t - now) / self.dt)):
             now += self.dt
             u = self._reference_at(now, x[3 * n :])
             mean, _ = self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": u[None].astype(np.float32)})
@@ -140,12 +149,26 @@ class MPPI:
         return x
 
     def _reference_at(self, t: float, dq_ref: FloatArray) -> FloatArray:
-        """Reference velocity (n,) the tracker will have at time t: from the newest plan in effect, else on its way to rest."""
+        """Reference velocity (n,) the tracker had or will have at time t: as measured, from the newest plan in effect, else on its way to rest."""
+        if t <= self._measured[-1].t:
+            return self._reference_then(t)[1]
         plan = next((p for p in reversed(self._published) if p.effective_t < t), None)
         wanted = np.zeros_like(dq_ref)
         if plan is not None and t <= plan.end_t:
             wanted, _ = plan.velocity(t, plan.states[0, 3 * self.robot.n :])
         return np.minimum(np.maximum(wanted, dq_ref - self._rate), dq_ref + self._rate)
+
+    def _reference_then(self, t: float) -> tuple[FloatArray, FloatArray]:
+        """q_ref and dq_ref (n,) at a time t [s] that was measured: between measurements, the oldest one before them."""
+        after = self._measured[-1]
+        for before in reversed(self._measured):
+            if before.t <= t:
+                h, s = max(1e-9, after.t - before.t), min(1.0, (t - before.t) / max(1e-9, after.t - before.t))
+                # Between two measurements the velocity of the reference is linear to a first order; the position goes through both.
+                q_ref = before.q_ref + s * (after.q_ref - before.q_ref) + 0.5 * h * s * (1 - s) * (before.dq_ref - after.dq_ref)
+                return q_ref, before.dq_ref + s * (after.dq_ref - before.dq_ref)
+            after = before
+        return after.q_ref, after.dq_ref
 
     def _shifted(self, effective_t: float, x: FloatArray) -> Float32:
         """The newest plan (H, n) read at the new plan's times; its last action is kept to the end. Rest if there is none."""

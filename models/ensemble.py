@@ -63,6 +63,19 @@ class DynamicsEnsemble(nn.Module):
         self.target_mean.copy_(targets.mean(0))
         self.target_std.copy_(targets.std(0).clamp_min(1e-8))
 
+    @torch.no_grad()
+    def renormalise(self, x: Tensor, u: Tensor, x_next: Tensor) -> None:
+        """Take the normalisers of other data and change the first and the last layer so that the mean it predicts stays the same."""
+        mean, std = self.feature_mean.clone(), self.feature_std.clone()
+        target_mean, target_std = self.target_mean.clone(), self.target_std.clone()
+        self.set_normalisers(x, u, x_next)
+        first, last = self.weights[0], self.weights[-1]
+        self.biases[0] += (((self.feature_mean - mean) / std) @ first).unsqueeze(1)
+        first *= (self.feature_std / std)[:, None]
+        scale = target_std / self.target_std
+        last[..., : self.n_targets] *= scale
+        self.biases[-1][..., : self.n_targets] = self.biases[-1][..., : self.n_targets] * scale + (target_mean - self.target_mean) / self.target_std
+
     def features(self, x: Tensor, u: Tensor) -> Tensor:
         """(..., 6 n): sin and cos of q (q and 0 for prismatic joints), dq, q_ref - q, dq_ref - dq, u - dq_ref."""
         q, dq, q_ref, dq_ref = x.split(self.n, -1)

@@ -20,7 +20,8 @@ from taustack.config import RobotConfig, TaskConfig
 from taustack.errors import TaustackError
 from taustack.kinematics import KinematicChain
 from taustack.layout import PARTS
-from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, DataSource, Manifest, PlanSpec, RobotContract, sha256_of
+from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, Manifest, PlanSpec, RobotContract, sha256_of
+from taustack.models.base import write_training
 from taustack.models.ensemble import DynamicsEnsemble
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.rollout import ActionBounds, CostTerm
@@ -70,9 +71,13 @@ def export_graph(
 
 def write_bundle(
     folder: Path, model: DynamicsEnsemble, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, terms: Mapping[str, CostTerm],
-    *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int,
+    *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int, delay_steps: int = 0,
+    transitions: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Manifest:  # fmt: skip
-    """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all."""
+    """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all.
+
+    `transitions`: what the model learned from; a sample of it travels along, so that retraining does not forget it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     contract = RobotContract.of(robot)
     mppi, members = task.mppi, model.config.members
@@ -80,10 +85,7 @@ def write_bundle(
     spec = PlanSpec(
         planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
     )
-    bounds = ActionBounds(
-        velocity=robot.limit_fraction * robot.limits("velocity"),
-        rate=robot.limit_fraction * robot.limits("acceleration") * robot.rates.control_dt,
-    )
+    bounds = ActionBounds.of(robot)
     step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
     rng = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
@@ -92,9 +94,11 @@ def write_bundle(
         golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), ("mean", "std"), work / DYNAMICS, contract, batch="batch")
         golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
+        if transitions is not None:
+            write_training(work / TRAINING, model, transitions, seed)
         manifest = Manifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
-            contract=contract, state_layout=PARTS,
+            contract=contract, state_layout=PARTS, delay_steps=delay_steps,
             feature_mean=_rounded(model.feature_mean), feature_std=_rounded(model.feature_std),
             target_mean=_rounded(model.target_mean), target_std=_rounded(model.target_std),
             plan=spec, data=data, metrics=metrics, files={path.name: sha256_of(path) for path in sorted(work.iterdir())},
@@ -114,7 +118,7 @@ def _replace(work: Path, folder: Path) -> None:
         old = folder.with_name(f".{folder.name}.old")
         folder.rename(old)
         for path in old.iterdir():
-            if path.name not in (DYNAMICS, GOLDEN, MANIFEST, PLAN_FILE):
+            if path.name not in (DYNAMICS, GOLDEN, MANIFEST, PLAN_FILE, TRAINING):
                 path.rename(work / path.name)
             else:
                 path.unlink()

@@ -63,10 +63,26 @@ def transitions(runs: list[Run]) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(torch.tensor(a, dtype=torch.float32) for a in (x, u, x_next))  # type: ignore[return-value]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a retraining goes on from: a trained ensemble, and transitions of its old data that are to be remembered."""
+
+    model: DynamicsEnsemble
+    old: tuple[Tensor, Tensor, Tensor]
+    keep: float = 0.1
+    """Share of old transitions in the training data, where the new data says nothing."""
+
+
 def train(
-    runs: list[Run], prismatic: tuple[bool, ...], dt: float, config: TrainConfig, checkpoint: Path, on_epoch: Callable[[int, History], None] = lambda *_: None
-) -> tuple[DynamicsEnsemble, History]:
+    runs: list[Run], prismatic: tuple[bool, ...], dt: float, config: TrainConfig, checkpoint: Path,
+    on_epoch: Callable[[int, History], None] = lambda *_: None, start: Start | None = None, source: str = "",
+) -> tuple[DynamicsEnsemble, History]:  # fmt: skip
     """Train, or go on from `checkpoint` if it is there and of the same config. Deterministic by seed.
+
+    Args:
+        runs: the last ones are held out.
+        start: to go on from; from scratch without it.
+        source: what names data and start, so that a checkpoint of others is not taken.
 
     Returns:
         The ensemble with each member's best snapshot on the hold-out, and the learning curve.
@@ -75,8 +91,13 @@ def train(
     train_runs, held_runs = split_by_run(runs, config.holdout)
     x, u, x_next = transitions(train_runs)
     held = transitions(held_runs)
-    model = DynamicsEnsemble(prismatic, dt, config.ensemble)
-    model.set_normalisers(x, u, x_next)
+    if start is None:
+        model = DynamicsEnsemble(prismatic, dt, config.ensemble)
+        model.set_normalisers(x, u, x_next)
+    else:
+        model = copy.deepcopy(start.model)
+        model.renormalise(x, u, x_next)
+        x, u, x_next = _with_old(model, (x, u, x_next), start)
     features = (model.features(x, u) - 0.0).detach()
     targets = ((model.targets(x, x_next) - model.target_mean) / model.target_std).detach()
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
@@ -84,7 +105,7 @@ def train(
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
     best = Snapshots(model)
     history, first = History(), 0
-    tag = repr(sorted(asdict(config).items()))
+    tag = repr(sorted(asdict(config).items())) + source
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         if saved["config"] == tag:
@@ -123,6 +144,21 @@ def train(
             })  # fmt: skip
     best.restore()
     return model.eval(), history
+
+
+@torch.no_grad()
+def _with_old(model: DynamicsEnsemble, new: tuple[Tensor, Tensor, Tensor], start: Start) -> tuple[Tensor, ...]:
+    """New transitions, and those old ones that are far from all of them: near them the new data is right and the old one is not."""
+    ours = (model.features(new[0], new[1]) - model.feature_mean) / model.feature_std
+    theirs = (model.features(start.old[0], start.old[1]) - model.feature_mean) / model.feature_std
+    sample = ours[:: max(1, len(ours) // 4000)]
+    own = torch.cdist(sample[:500], sample).topk(2, largest=False).values[:, 1]
+    far = torch.cdist(theirs, sample).min(1).values > torch.quantile(own, 0.9)
+    count = int(start.keep / (1 - start.keep) * len(new[0]))
+    if not far.any() or not count:
+        return new
+    chosen = torch.nonzero(far).flatten().repeat(count // int(far.sum()) + 1)[:count]
+    return tuple(torch.cat([a, b[chosen]]) for a, b in zip(new, start.old, strict=True))
 
 
 class Snapshots:

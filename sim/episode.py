@@ -13,6 +13,7 @@ from taustack.controllers.planner import Planner
 from taustack.errors import PlanFailed
 from taustack.layout import Measured
 from taustack.sim.keep_out import keep_out_from_model
+from taustack.sim.log import EpisodeLog
 from taustack.sim.plant import MujocoPlant
 
 FloatArray = NDArray[np.float64]
@@ -36,6 +37,7 @@ class Episode:
     """Reference velocities applied, (ticks, n)."""
     effective_samples: float
     plan_time_s: float
+    log: EpisodeLog | None = None
 
 
 class LimitJudge:
@@ -73,10 +75,11 @@ class LimitJudge:
         self.count["jerk"] += bool((np.abs(jerk) > self.limit["jerk"]).any())
 
 
-def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success: SuccessConfig) -> Episode:
+def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success: SuccessConfig, log: EpisodeLog | None = None) -> Episode:
     """Reach a goal from where the plant is: until it was held, or the time is over.
 
     The plan of a state takes effect one control step later, as on the robot; until then the tracker follows the plan before.
+    A `log` is filled with every tick and plan.
     """
     robot = plant.robot
     core = DriverCore(robot, plant, keep_out_from_model(plant.nominal, robot))
@@ -91,16 +94,21 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
     plan_times: list[float] = []
     while not held and plant.data.time - start < success.timeout_s + success.hold_s:
         state = plant.read()
+        measured = Measured(state=state, seq=len(errors))
         try:
-            plan = planner.plan(Measured(state=state, seq=len(errors)), goal)
+            plan = planner.plan(measured, goal)
             core.offer(plan)
             samples.append(plan.effective_samples)
             plan_times.append(plan.plan_time_s)
+            if log is not None:
+                log.planned(measured, plan)
         except PlanFailed:
             failed += 1
         base = plant.data.time
         for tick in range(ticks):
             core.tick(base + tick * tick_dt)
+            if log is not None:
+                log.tick(core)
             dq_ref = plant.self_stop.reference.dq
             plant.advance(tick_dt)
             judge.look(plant, dq_ref)
@@ -115,5 +123,5 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
         goal=goal, success=reached, time_to_goal_s=float(entered) if reached and entered is not None else float("nan"),
         final_error_m=errors[-1], best_error_m=min(errors), duration_s=plant.data.time - start, violations=judge.count, contact_ticks=contacts,
         failed_plans=failed, commands=np.array(commands), effective_samples=float(np.mean(samples or [0.0])),
-        plan_time_s=float(np.median(plan_times or [0.0])),
+        plan_time_s=float(np.median(plan_times or [0.0])), log=log,
     )  # fmt: skip

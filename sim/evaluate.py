@@ -17,6 +17,7 @@ import numpy as np
 from taustack.config import load_robot, load_task
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.goals import draw_goal
+from taustack.sim.log import EpisodeLog
 from taustack.sim.mjcf import chain_from_model
 from taustack.sim.planners import make_planner
 from taustack.sim.plant import MujocoPlant
@@ -34,6 +35,7 @@ class EpisodeSpec:
     bundle: Path
     seed: int
     index: int
+    log: bool = False
 
 
 def episode(spec: EpisodeSpec) -> Episode:
@@ -44,12 +46,19 @@ def episode(spec: EpisodeSpec) -> Episode:
     plant = MujocoPlant(robot, load_scenario(spec.scenario, robot.n), plant_rng)
     goal = draw_goal(plant, chain_from_model(plant.nominal, robot), goal_rng)
     planner = make_planner(spec.planner, robot, task, spec.bundle, noise_rng)
-    return run_episode(plant, planner, goal, task.success)
+    log = EpisodeLog(goal=goal, name=f"episode {spec.index}") if spec.log else None
+    return run_episode(plant, planner, goal, task.success, log)
 
 
 def evaluate(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
     """Metrics over the episodes, in the order of the specs whatever the pool does."""
     started = time.perf_counter()
+    episodes = run_all(specs, workers, on_done)
+    return metrics(episodes, time.perf_counter() - started)
+
+
+def run_all(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], object] = lambda _: None) -> list[Episode]:
+    """The episodes of the specs, over a pool."""
     workers = min(len(specs), workers or os.cpu_count() or 1)
     episodes: list[Episode] = []
     if workers == 1:
@@ -61,7 +70,7 @@ def evaluate(specs: list[EpisodeSpec], workers: int | None = None, on_done: Call
             for done in pool.imap(episode, specs):
                 episodes.append(done)
                 on_done(1)
-    return metrics(episodes, time.perf_counter() - started)
+    return episodes
 
 
 def metrics(episodes: list[Episode], wall_s: float) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from taustack.strict_yaml import StrictModel
 MANIFEST = "manifest.yaml"
 GOLDEN = "golden.npz"
 DYNAMICS = "dynamics.onnx"
+TRAINING = "training.npz"
+"""What retraining goes on from; the robot does not read it."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -77,6 +79,8 @@ class Manifest(StrictModel):
     task: str
     contract: RobotContract
     state_layout: tuple[str, ...]
+    delay_steps: int = 0
+    """Control steps by which the robot follows its reference late: the model's q_ref and dq_ref are that old."""
     feature_mean: tuple[float, ...]
     feature_std: tuple[float, ...]
     target_mean: tuple[float, ...]

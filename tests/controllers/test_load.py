@@ -69,3 +69,50 @@ def test_what_was_before_a_fresh_start_explains_nothing(robot: RobotConfig) -> N
     load.remember(Reference.at_rest(robot.home))
     _, error = load.look(Reference.at_rest(robot.home), robot.home - 0.35, zero)
     np.testing.assert_allclose(error, 0.35)
+
+
+def test_what_the_limits_allow_is_the_law_itself_even_if_the_window_would_explain_it(robot: RobotConfig) -> None:
+    load = LoadEstimate(robot, DT)
+    speed = np.linspace(0.01, 0.1, robot.n)
+    for tick in range(100):
+        reference = Reference(q=robot.home + speed * tick * DT, dq=speed, ddq=0 * speed)
+        load.remember(reference)
+    error, slower = 0.002 * speed, 0.1 * speed
+    torque, found = load.look(reference, reference.q - error, reference.dq - slower)
+    gains = [(joint.stiffness, joint.damping) for joint in robot.joints]
+    np.testing.assert_allclose(found, error)
+    np.testing.assert_allclose(torque, [k * e + d * s for (k, d), e, s in zip(gains, error, slower, strict=True)])
+
+
+def test_each_joint_is_compared_with_its_own_window(robot: RobotConfig) -> None:
+    """The first joint moves far, the others little: what explains the first does not explain them."""
+    load, speed = LoadEstimate(robot, DT), np.full(robot.n, 0.2)
+    speed[0] = 2.0
+    for tick in range(100):
+        reference = Reference(q=0.3 * np.arange(robot.n) + speed * tick * DT, dq=speed, ddq=0 * speed)
+        load.remember(reference)
+    for sign in (1.0, -1.0):
+        q, dq = reference.q.copy(), reference.dq.copy()
+        q[3] -= sign * 0.2
+        dq[4] -= sign * 1.0
+        torque, error = load.look(reference, q, dq)
+        joint, other = robot.joints[3], robot.joints[4]
+        behind = 0.2 - 0.2 * 50 * DT if sign > 0 else -0.2
+        assert error[3] == pytest.approx(behind)
+        assert torque[3] == pytest.approx(joint.stiffness * behind)
+        assert torque[4] == pytest.approx(sign * other.damping * 1.0)
+
+
+def test_the_window_never_makes_more_of_a_load_than_the_law_does(robot: RobotConfig) -> None:
+    """Behind its reference but faster than it: stiffness and damping pull against each other."""
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    for _ in range(100):
+        load.remember(Reference.at_rest(robot.home))
+    q, dq = robot.home.copy(), zero.copy()
+    q[0] -= 0.35  # over `largest_error`, so the window is looked at
+    q[1] -= 0.02
+    dq[1] = 0.2
+    torque, _ = load.look(Reference.at_rest(robot.home), q, dq)
+    joint = robot.joints[1]
+    assert torque[1] == pytest.approx(joint.stiffness * 0.02 - joint.damping * 0.2)
+    assert torque.dtype == float

@@ -118,3 +118,27 @@ def test_leaving_one_wall_may_come_nearer_to_another_part_that_is_far(robot: Rob
             assert "self_collision" not in told[1]
             np.testing.assert_array_equal(told[0].q, reference.q)
     assert seen > 5
+
+
+def test_the_torque_rule_leaves_a_joint_alone_that_is_not_asked_to_pull(robot: RobotConfig) -> None:
+    safety, zero = SafetyFilter(robot, DT), np.zeros(robot.n)
+    start = Reference.at_rest(robot.home)
+    limit = robot.limits("torque")
+    assert safety.step(start, zero, zero, torque=2 * limit)[1] == {}
+    assert "torque" not in safety.step(start, np.full(robot.n, 0.01), zero, torque=limit)[1]
+    assert "torque" not in safety.step(start, np.full(robot.n, -0.01), zero, torque=2 * limit)[1]
+    assert safety.step(start, np.full(robot.n, 0.01), zero, torque=2 * limit)[1]["torque"] == pytest.approx(float(limit.max()))
+
+
+def test_at_a_wall_the_velocity_limit_itself_is_kept_back_by_position(robot: RobotConfig) -> None:
+    safety = SafetyFilter(robot, DT)
+    start = Reference.at_rest(safety.limits.q_max - 1e-3)
+    _, acted = safety.step(start, safety.limits.velocity, np.zeros(robot.n))
+    assert "position" in acted
+    assert "velocity" not in acted
+
+
+def test_a_change_within_the_acceleration_limit_is_kept_back_by_jerk(robot: RobotConfig) -> None:
+    safety = SafetyFilter(robot, DT)
+    _, acted = safety.step(Reference.at_rest(robot.home), safety.limits.acceleration * DT, np.zeros(robot.n))
+    assert set(acted) == {"jerk"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: Rob
 
 
 def plan_module(model: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> MPPIPlanStep:
-    bounds = ActionBounds(velocity=robot.limits("velocity"), rate=robot.limits("acceleration") * 0.02)
+    bounds = dataclasses.replace(ActionBounds.of(robot), velocity=robot.limits("velocity"), rate=robot.limits("acceleration") * 0.02)
     return MPPIPlanStep(model, chain, list(COST_TERMS.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
 
 

@@ -13,12 +13,12 @@ from taustack.errors import TaustackError
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line. Heavy imports happen in the commands, so that `--help` is quick."""
-    from taustack.cli import bench, doctor, learn, models, run, simulate, up
+    from taustack.cli import bag, bench, doctor, learn, models, retrain, run, simulate, up
 
     root = argparse.ArgumentParser(prog="taustack", description="A real-time control stack for robots that learn their own dynamics.")
     root.add_argument("--version", action="version", version=f"taustack {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (run, up, simulate, learn, models, bench, doctor):
+    for module in (run, up, simulate, bag, learn, retrain, models, bench, doctor):
         module.add(commands)
     return root
 

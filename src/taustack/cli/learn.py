@@ -105,8 +105,9 @@ def train_dynamics(options: argparse.Namespace) -> int:
     from taustack.controllers.costs import COST_TERMS
     from taustack.manifest import DataSource
     from taustack.models.dataset import read_dataset
+    from taustack.models.delay import aligned, identify_delay
     from taustack.models.export import write_bundle
-    from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train
+    from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train, transitions
     from taustack.sim.mjcf import chain_from_model, compile_model
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -125,6 +126,8 @@ def train_dynamics(options: argparse.Namespace) -> int:
             f"{list(card.joint_names)}, {card.dt}",
             f"{list(robot.joint_names)}, {robot.rates.control_dt}, as in robot.yaml",
         )
+    delay = identify_delay(runs, card.joint_names)
+    runs = aligned(runs, delay.steps)
     _require_writable(options.out.parent)
     config = TrainConfig(epochs=options.epochs, seed=options.train_seed)
     chain = chain_from_model(compile_model(robot), robot)
@@ -144,7 +147,8 @@ def train_dynamics(options: argparse.Namespace) -> int:
     command = "taustack " + " ".join(sys.argv[1:])
     write_bundle(
         options.out, model, robot, task, chain, COST_TERMS, metrics=metrics, name=f"{robot.name}-{card.scenario}", version=options.version, command=command,
-        data=DataSource(scenario=card.scenario, seed=card.seed, minutes=card.minutes, runs=card.runs), seed=options.train_seed,
+        data=DataSource(scenario=card.scenario, seed=card.seed, minutes=card.minutes, runs=card.runs), seed=options.train_seed, delay_steps=delay.steps,
+        transitions=transitions(split_by_run(runs, config.holdout)[0]),
     )  # fmt: skip
     load_bundle(options.out, robot)
     if options.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def add(commands: Any) -> None:
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of goals, noise and sensors (default: %(default)s)")
     command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    command.add_argument("--log", type=Path, help="write a bag of the episodes into this folder; it must not be there yet")
     command.add_argument("--json", type=Path, help="write the metrics to this file")
     command.set_defaults(function=simulate)
 
@@ -33,7 +35,9 @@ def simulate(options: argparse.Namespace) -> int:
 
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
-    from taustack.sim.evaluate import EpisodeSpec, evaluate
+    from taustack.sim.evaluate import EpisodeSpec, run_all
+    from taustack.sim.evaluate import metrics as metrics_of
+    from taustack.sim.log import write_log
     from taustack.sim.planners import PLANNERS
     from taustack.sim.scenario import load_scenario
 
@@ -50,12 +54,27 @@ def simulate(options: argparse.Namespace) -> int:
     if options.planner == "mppi":
         load_bundle(folder, robot)
     specs = [
-        EpisodeSpec(robot=robot.folder, task=options.task, scenario=options.scenario, planner=options.planner, bundle=folder, seed=options.seed, index=i)
+        EpisodeSpec(
+            robot=robot.folder,
+            task=options.task,
+            scenario=options.scenario,
+            planner=options.planner,
+            bundle=folder,
+            seed=options.seed,
+            index=i,
+            log=options.log is not None,
+        )
         for i in range(options.episodes)
     ]
     with tqdm(total=len(specs), unit="episode", disable=None) as bar:
-        metrics = evaluate(specs, options.workers, bar.update)
+        started = time.perf_counter()
+        episodes = run_all(specs, options.workers, bar.update)
+        metrics = metrics_of(episodes, time.perf_counter() - started)
     metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": options.planner, "seed": options.seed} | metrics
+    if options.log:
+        about = {"task": options.task, "scenario": options.scenario, "planner": options.planner, "bundle": str(folder), "seed": str(options.seed)}
+        count = write_log(options.log, robot, [done.log for done in episodes if done.log is not None], about)
+        print(f"{options.log}: {count} messages")
     if options.json:
         write_json(options.json, metrics)
     rows = [[key, f"{value:.4g}" if isinstance(value, float) else str(value)] for key, value in metrics.items() if key not in ("failures", "violations")]

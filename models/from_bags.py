@@ -1,0 +1,197 @@
+"""Bags to runs: the tracker's rows, cut where they say nothing true, on the grid of the control step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.bags.reader import Bag, decoded, open_bag
+from taustack.errors import BadInput
+from taustack.models.dataset import Run
+
+FloatArray = NDArray[np.float64]
+PIECE_S = 5.0  # runs are cut to this length, so that some can be held out
+BETWEEN_S = 0.5  # left out between two pieces: the next one shall not begin where the last one ended
+LEAST_PIECE_S = 0.7
+MESSAGE_S = 0.1  # what a message of rows holds
+GAP_S = 0.01  # rows further apart than this are not joined
+REST_S = 1.0  # longer rest than this teaches nothing
+STILL = 1e-3  # [rad/s or m/s] of every reference
+AFTER_FAULT_S = 0.3
+DAMPED, IDLE = 4, 0  # of Track.state
+VECTORS = ("q", "dq", "q_ref", "dq_ref")
+
+
+@dataclass
+class Harvest:
+    """What came of the bags. `cut_s`: seconds that were left out, by reason."""
+
+    minutes: float = 0.0
+    pieces: int = 0
+    cut_s: dict[str, float] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def cut(self, why: str, seconds: float) -> None:
+        """Count what is left out."""
+        self.cut_s[why] = self.cut_s.get(why, 0.0) + seconds
+
+
+@dataclass
+class Rows:
+    """Rows of the tracker in a row: t (R,), vectors (R, n), ee (R, 3)."""
+
+    t: list[FloatArray] = field(default_factory=list)
+    columns: dict[str, list[FloatArray]] = field(default_factory=lambda: {name: [] for name in (*VECTORS, "ee")})
+    tick: int = -1
+    epoch: int = -1
+
+
+def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest) -> Iterator[Run]:
+    """Runs of all bags, one bag after the other; only one piece is in memory at a time.
+
+    A bag that cannot be used is named in `harvest.quarantined` and left out; what can be read of a cut one is used.
+    """
+    for path in paths:
+        try:
+            bag = open_bag(path)
+        except BadInput as error:
+            harvest.quarantined[str(path)] = str(error)
+            continue
+        before = harvest.pieces
+        for run in _of_bag(bag, robot, joint_names, dt, harvest):
+            harvest.pieces += 1
+            harvest.minutes += len(run.u) * dt / 60
+            yield run
+        if bag.problems:
+            harvest.notes += [f"{path}: {problem}" for problem in bag.problems]
+        if harvest.pieces == before and str(path) not in harvest.quarantined:
+            harvest.quarantined[str(path)] = "; ".join(bag.problems) or "nothing in it that could be learned from"
+
+
+def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest) -> Iterator[Run]:
+    faults = _faults(bag)
+    rows = Rows()
+    for message in bag.messages({"track"}):
+        content = decoded(message)
+        if content is None or not len(content.t):
+            continue
+        if sorted(content.name) != sorted(joint_names):
+            harvest.quarantined[str(bag.path)] = f"joints {list(content.name)}, the robot {robot} has {list(joint_names)}"
+            return
+        if bag.about.get("robot", robot) != robot:
+            harvest.quarantined[str(bag.path)] = f"a bag of {bag.about['robot']}, not of {robot}"
+            return
+        block = _block(content, joint_names)
+        if block is None:
+            harvest.cut("a message whose parts do not fit", MESSAGE_S)
+            continue
+        for part, why in _sound_parts(block, faults, harvest):
+            if why or not _follows(rows, part):
+                yield from _pieces(rows, dt, harvest)
+                rows = Rows()
+            if not why:
+                _append(rows, part)
+                if rows.t[-1][-1] - rows.t[0][0] > 4 * PIECE_S:
+                    yield from _pieces(rows, dt, harvest)
+                    rows = Rows()
+    yield from _pieces(rows, dt, harvest)
+
+
+def _duration(t: FloatArray) -> float:
+    """Of rows, [s]; a row that stands alone has none."""
+    finite = t[np.isfinite(t)]
+    return float(np.clip(np.diff(finite), 0.0, GAP_S).sum())
+
+
+def _faults(bag: Bag) -> list[tuple[float, float]]:
+    """Spans of time [s] under an e-stop or a sensor that could not be trusted, by the topic `safety`."""
+    spans: list[tuple[float, float]] = []
+    for message in bag.messages({"safety"}):
+        content = decoded(message)
+        if content is not None and (content.estop or content.reason.startswith("measurement ")):
+            t = content.header.stamp.sec + 1e-9 * content.header.stamp.nanosec
+            if spans and t - spans[-1][1] < 2 * AFTER_FAULT_S:
+                spans[-1] = (spans[-1][0], t + AFTER_FAULT_S)
+            else:
+                spans.append((t - AFTER_FAULT_S, t + AFTER_FAULT_S))
+    return spans
+
+
+def _block(content: Any, joint_names: tuple[str, ...]) -> dict[str, FloatArray] | None:
+    """A message's rows as arrays with the joints in our order; None if the sizes contradict each other."""
+    order, rows = [list(content.name).index(name) for name in joint_names], len(content.t)
+    out = {name: np.asarray(getattr(content, name), dtype=np.float64) for name in ("t", "tick", "epoch", "state", *VECTORS, "ee")}
+    if any(len(out[name]) != rows for name in ("tick", "epoch", "state")) or len(out["ee"]) != 3 * rows:
+        return None
+    if any(len(out[name]) != rows * len(order) for name in VECTORS):
+        return None
+    return out | {name: out[name].reshape(rows, -1)[:, order] for name in VECTORS} | {"ee": out["ee"].reshape(rows, 3)}
+
+
+def _sound_parts(block: dict[str, FloatArray], faults: list[tuple[float, float]], harvest: Harvest) -> Iterator[tuple[dict[str, FloatArray], str]]:
+    """Stretches of a block, each with why it is left out, or nothing."""
+    t = block["t"]
+    finite = np.isfinite(t) & np.logical_and.reduce([np.isfinite(block[name]).all(axis=1) for name in (*VECTORS, "ee")])
+    fault = np.zeros(len(t), dtype=bool)
+    for first, last in faults:
+        fault |= (t >= first) & (t <= last)
+    reasons = np.array(["", "not finite", "damped or idle", "e-stop or sensor fault"])
+    code = np.where(~finite, 1, np.where((block["state"] == DAMPED) | (block["state"] == IDLE), 2, np.where(fault, 3, 0)))
+    edges = np.flatnonzero(np.diff(code) != 0) + 1
+    for part in np.split(np.arange(len(t)), edges):
+        why = str(reasons[code[part[0]]])
+        if why:
+            harvest.cut(why, _duration(block["t"][part]))
+        yield {name: values[part] for name, values in block.items()}, why
+
+
+def _follows(rows: Rows, part: dict[str, FloatArray]) -> bool:
+    """True if a part goes on where the rows end, and goes on without a gap in itself."""
+    if not rows.t:
+        return True
+    return bool(part["epoch"][0] == rows.epoch and part["tick"][0] > rows.tick and 0 < part["t"][0] - rows.t[-1][-1] < GAP_S)
+
+
+def _append(rows: Rows, part: dict[str, FloatArray]) -> None:
+    rows.t.append(part["t"])
+    for name, column in rows.columns.items():
+        column.append(part[name])
+    rows.tick, rows.epoch = int(part["tick"][-1]), int(part["epoch"][-1])
+
+
+def _pieces(rows: Rows, dt: float, harvest: Harvest) -> Iterator[Run]:
+    """Runs on the grid of dt from rows: cut at gaps and long rests, in pieces."""
+    if not rows.t:
+        return
+    t = np.concatenate(rows.t)
+    columns = {name: np.concatenate(column) for name, column in rows.columns.items()}
+    for span in np.split(np.arange(len(t)), np.flatnonzero(np.diff(t) > GAP_S) + 1):
+        for moving in _without_rest(t[span], columns["dq_ref"][span], harvest):
+            index = span[moving]
+            first, last = float(t[index[0]]), float(t[index[-1]])
+            while last - first >= LEAST_PIECE_S:
+                until = min(last, first + PIECE_S)
+                grid = np.arange(first, until, dt)
+                x = [np.stack([np.interp(grid, t[index], column) for column in columns[name][index].T], axis=1) for name in (*VECTORS, "ee")]
+                yield Run(x=np.concatenate(x[:4], axis=1), u=x[3][1:], ee=x[4])
+                first = until + BETWEEN_S
+            harvest.cut("between pieces, or too short", max(0.0, last - first))
+
+
+def _without_rest(t: FloatArray, dq_ref: FloatArray, harvest: Harvest) -> list[NDArray[np.intp]]:
+    """Indices of the stretches between long rests."""
+    still = np.abs(dq_ref).max(axis=1) < STILL
+    keep = np.ones(len(t), dtype=bool)
+    for span in np.split(np.arange(len(t)), np.flatnonzero(np.diff(still.astype(np.int8)) != 0) + 1):
+        if len(span) and still[span[0]] and t[span[-1]] - t[span[0]] > REST_S:
+            late = t[span] > t[span[0]] + REST_S
+            keep[span[late]] = False
+            harvest.cut("at rest", _duration(t[span[late]]))
+    kept = np.flatnonzero(keep)
+    return [part for part in np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1) if len(part) > 1]

@@ -1,0 +1,144 @@
+"""The gate: rules as data, and the judgement over what was measured of a candidate and of the live bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from taustack.strict_yaml import StrictModel, load
+
+RULES = Path(__file__).resolve().parent / "gate_rules.yaml"
+Ratio = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+TINY_M = 1e-5  # open-loop errors below this are the same
+
+
+class RatioRule(StrictModel):
+    """Candidate over live."""
+
+    at_most: Ratio
+    reason: str
+
+
+class StepsRule(StrictModel):
+    """Open-loop error after so many steps; H: the bundle's horizon."""
+
+    steps: Annotated[int, Field(gt=0)] | Literal["H"]
+    at_most: Ratio
+    reason: str
+
+
+class ClosedLoopRule(StrictModel):
+    """Of each scenario of the suite."""
+
+    success_at_least: Share
+    success_drop: Share
+    violations_more: Annotated[int, Field(ge=0)]
+    reason: str
+
+
+class GateRules(StrictModel):
+    """gate_rules.yaml."""
+
+    open_loop: tuple[StepsRule, ...]
+    worst_run: RatioRule
+    each_joint: RatioRule
+    claim: StepsRule
+    closed_loop: ClosedLoopRule
+    plan_time: RatioRule
+
+
+def load_rules(path: Path | None = None) -> GateRules:
+    """The rules of a file, or the stack's own."""
+    return load(GateRules, path or RULES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured of one bundle. error_m: end-effector error by steps; run_m by held-out run, joint (n,) [rad or m]: after H steps."""
+
+    error_m: dict[int, float]
+    run_m: dict[str, float]
+    joint: list[float]
+    suite: dict[str, dict[str, Any]]
+    plan_ms: float
+    refused: str = ""
+    """Why the bundle cannot be loaded; then the rest is empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One rule applied."""
+
+    what: str
+    candidate: float
+    live: float
+    limit: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Passed if every line did."""
+
+    passed: bool
+    lines: tuple[Line, ...]
+    candidate: Measured
+    live: Measured
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        """For report.json."""
+        return {
+            "passed": self.passed,
+            **self.about,
+            "lines": [asdict(line) for line in self.lines],
+            "candidate": asdict(self.candidate),
+            "live": asdict(self.live),
+        }
+
+
+def judge(rules: GateRules, candidate: Measured, live: Measured, horizon: int, joint_names: Sequence[str], about: dict[str, Any]) -> Verdict:
+    """Apply every rule; a measurement that is missing or not finite fails its line."""
+    if candidate.refused:
+        line = Line(what="bundle", candidate=float("nan"), live=float("nan"), limit="loads", passed=False, reason=candidate.refused)
+        return Verdict(passed=False, lines=(line,), candidate=candidate, live=live, about=about)
+    lines = []
+    for steps_rule in (*rules.open_loop, rules.claim):
+        steps = horizon if steps_rule.steps == "H" else steps_rule.steps
+        what = f"open loop, {steps} step(s)" + (" (the claim)" if steps_rule is rules.claim else "") + " [m]"
+        lines.append(_ratio(what, candidate.error_m.get(steps, float("nan")), live.error_m.get(steps, float("nan")), steps_rule, TINY_M))
+    ratios = {run: error / max(TINY_M, live.run_m.get(run, float("nan"))) for run, error in candidate.run_m.items()}
+    worst = max(ratios, key=lambda run: ratios[run], default="")
+    lines.append(
+        _ratio(f"worst held-out run ({worst}) [m]", candidate.run_m.get(worst, float("nan")), live.run_m.get(worst, float("nan")), rules.worst_run, TINY_M)
+    )
+    for name, ours, theirs in zip(joint_names, candidate.joint, live.joint, strict=True):
+        lines.append(_ratio(f"{name} after {horizon} steps [rad or m]", ours, theirs, rules.each_joint, TINY_M))
+    for scenario, metrics in candidate.suite.items():
+        lines += _closed_loop(rules.closed_loop, scenario, metrics, live.suite.get(scenario, {}))
+    lines.append(_ratio("plan time [ms]", candidate.plan_ms, live.plan_ms, rules.plan_time, 0.01))
+    return Verdict(passed=all(line.passed for line in lines), lines=tuple(lines), candidate=candidate, live=live, about=about)
+
+
+def _ratio(what: str, candidate: float, live: float, rule: RatioRule | StepsRule, floor: float) -> Line:
+    passed = candidate <= rule.at_most * max(live, floor)  # False for NaN
+    return Line(what=what, candidate=candidate, live=live, limit=f"{rule.at_most:g} x live", passed=bool(passed), reason=rule.reason)
+
+
+def _closed_loop(rule: ClosedLoopRule, scenario: str, ours: dict[str, Any], theirs: dict[str, Any]) -> list[Line]:
+    success, before = float(ours["success_rate"]), float(theirs.get("success_rate", 0.0))
+    least = max(rule.success_at_least, before - rule.success_drop)
+    broken, allowed = int(ours["limit_violations"]), int(theirs.get("limit_violations", 0)) + rule.violations_more
+    return [
+        Line(what=f"success in {scenario}", candidate=success, live=before, limit=f"at least {least:g}", passed=success >= least, reason=rule.reason),
+        Line(
+            what=f"limit violations in {scenario}", candidate=broken, live=allowed - rule.violations_more, limit=f"at most {allowed}",
+            passed=broken <= allowed, reason=rule.reason,
+        ),
+    ]  # fmt: skip

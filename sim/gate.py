@@ -1,0 +1,140 @@
+"""Measures a bundle for the gate: open loop on held-out runs, closed loop in lockstep, plan time; the live bundle side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.config import RobotConfig, load_task
+from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.mppi import MPPI
+from taustack.errors import BadInput
+from taustack.kinematics import KinematicChain
+from taustack.manifest import DYNAMICS, MANIFEST, sha256_of
+from taustack.models.dataset import Run
+from taustack.models.delay import MOST_STEPS
+from taustack.models.gate import GateRules, Measured, Verdict, judge
+from taustack.sim.evaluate import EpisodeSpec, metrics, run_all
+from taustack.sim.mjcf import chain_from_model, compile_model
+
+FloatArray = NDArray[np.float64]
+EVERY = 5  # steps between two starts of an open-loop rollout
+TIMED_PLANS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSuite:
+    """What the closed loop is tried on."""
+
+    task: str
+    scenarios: tuple[str, ...]
+    episodes: int
+    seed: int
+    workers: int | None = None
+
+
+def run_gate(
+    candidate: Path,
+    live: Path,
+    robot: RobotConfig,
+    held: Sequence[Run],
+    suite: GateSuite,
+    rules: GateRules,
+    on_episode: Callable[[int], object] = lambda _: None,
+) -> Verdict:
+    """Measure both and judge.
+
+    Raises:
+        BadInput: the live bundle itself does not load, or the held-out runs are too short.
+    """
+    ours, theirs = _loaded(candidate, robot), load_bundle(live, robot)
+    horizon = theirs.manifest.plan.horizon
+    chain = chain_from_model(compile_model(robot), robot)
+    about: dict[str, Any] = {
+        "robot": robot.name, "task": suite.task, "scenarios": list(suite.scenarios), "episodes": suite.episodes, "seed": suite.seed,
+        "candidate_sha256": sha256_of(candidate / MANIFEST) if (candidate / MANIFEST).is_file() else "", "live_sha256": theirs.sha256,
+        "held_out_runs": len(held), "held_out_minutes": sum(len(run.u) for run in held) * robot.rates.control_dt / 60,
+    }  # fmt: skip
+    if isinstance(ours, str):
+        nothing = Measured(error_m={}, run_m={}, joint=[], suite={}, plan_ms=float("nan"), refused=ours)
+        return judge(rules, nothing, nothing, horizon, robot.joint_names, about)
+    plan_ms = plan_times(ours, theirs, robot, suite.task)
+    found = [
+        _measure(bundle, folder, robot, chain, held, suite, horizon, ms, on_episode)
+        for bundle, folder, ms in ((ours, candidate, plan_ms[0]), (theirs, live, plan_ms[1]))
+    ]
+    return judge(rules, found[0], found[1], horizon, robot.joint_names, about)
+
+
+def _loaded(folder: Path, robot: RobotConfig) -> Bundle | str:
+    try:
+        return load_bundle(folder, robot)
+    except BadInput as error:
+        return str(error)
+
+
+def _measure(
+    bundle: Bundle, folder: Path, robot: RobotConfig, chain: KinematicChain, held: Sequence[Run], suite: GateSuite, horizon: int, plan_ms: float,
+    on_episode: Callable[[int], object],
+) -> Measured:  # fmt: skip
+    joint, ee = open_loop(bundle, held, chain, horizon)
+    closed = {}
+    for scenario in suite.scenarios:
+        specs = [
+            EpisodeSpec(robot=robot.folder, task=suite.task, scenario=scenario, planner="mppi", bundle=folder.resolve(), seed=suite.seed, index=i)
+            for i in range(suite.episodes)
+        ]
+        closed[scenario] = metrics(run_all(specs, suite.workers, on_episode), 1.0)
+        for key in ("realtime_factor", "median_plan_ms"):  # of this machine's moment, not of the bundle
+            closed[scenario].pop(key)
+    return Measured(
+        error_m={steps: float(np.mean(np.concatenate([run[:, steps - 1] for run in ee]))) for steps in sorted({1, 10, horizon})},
+        run_m={f"run {i}": float(run[:, -1].mean()) for i, run in enumerate(ee)},
+        joint=[float(value) for value in np.concatenate(joint).mean(axis=0)], suite=closed, plan_ms=plan_ms,
+    )  # fmt: skip
+
+
+def open_loop(bundle: Bundle, runs: Sequence[Run], chain: KinematicChain, horizon: int) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Rollouts from many starts of each run: joint errors (S, n) after H steps, end-effector errors (S, H) [m]; a list entry a run.
+
+    Raises:
+        BadInput: no run is long enough.
+    """
+    session, late = bundle.session(DYNAMICS), bundle.manifest.delay_steps
+    joint, ee = [], []
+    for run in runs:
+        starts = np.arange(MOST_STEPS, len(run.u) - horizon, EVERY)  # the same ones whatever the delay
+        if not len(starts):
+            continue
+        n = run.u.shape[1]
+        x = np.concatenate([run.x[starts, : 2 * n], run.x[starts - late, 2 * n :]], axis=1).astype(np.float32)
+        errors = []
+        for k in range(horizon):
+            x, _ = session.run(None, {"x": x, "u": run.u[starts - late + k].astype(np.float32)})
+            errors.append(np.linalg.norm(chain.position(x[:, :n].astype(float)) - chain.position(run.x[starts + k + 1, :n]), axis=-1))
+        joint.append(np.abs(x[:, :n] - run.x[starts + horizon, :n]))
+        ee.append(np.stack(errors, axis=1))
+    if not ee:
+        raise BadInput("held-out runs", "", f"none of {len(runs)} longer than {MOST_STEPS + horizon} steps", "longer ones: more minutes of log")
+    return joint, ee
+
+
+def plan_times(ours: Bundle, theirs: Bundle, robot: RobotConfig, task: str) -> tuple[float, float]:
+    """Median time of a plan step of both [ms], in turns, so that what else runs here hits both."""
+    config = load_task(robot, task)
+    planners = [MPPI(bundle, robot, config, np.random.default_rng(0)) for bundle in (ours, theirs)]
+    home = np.concatenate([robot.home, 0 * robot.home] * 2)
+    took: tuple[list[float], list[float]] = ([], [])
+    for i in range(TIMED_PLANS + 5):
+        for planner, times in zip(planners, took, strict=True):
+            began = time.perf_counter()
+            planner.rehearse(home)
+            if i >= 5:
+                times.append(1e3 * (time.perf_counter() - began))
+    return float(np.median(took[0])), float(np.median(took[1]))

@@ -1,0 +1,77 @@
+"""`taustack bag`: look at bags, check them, save what a damaged one still holds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from taustack.cli.output import table, write_json
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("bag", help="look at what was logged")
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, function, text in (
+        ("info", info, "topics, counts, rates, what the bag carries along"),
+        ("check", check, "gaps, rates, clock jumps, values that are not finite, joint order; exit code 1 if something is wrong"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
+        action.add_argument("--json", type=Path, help="write the report to this file")
+        action.set_defaults(function=function)
+    action = actions.add_parser("recover", help="copy what can be read of a damaged bag into a new one")
+    action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
+    action.add_argument("--out", type=Path, required=True, help="folder of the new bag; must not be there yet")
+    action.set_defaults(function=save)
+
+
+def info(options: argparse.Namespace) -> int:
+    from taustack.bags.check import look
+    from taustack.bags.reader import open_bag
+
+    bag = open_bag(options.bag)
+    report = look(bag)
+    seconds = (report.last_ns - report.first_ns) / 1e9
+    rows = [[name, t.type, str(t.count), f"{t.hz:.1f}", f"{t.bytes / 1e6:.2f}"] for name, t in sorted(report.topics.items())]
+    print(table(["topic", "type", "messages", "Hz", "MB"], rows))
+    print(
+        f"{seconds:.1f} s, {sum(t.count for t in report.topics.values())} messages in {len(bag.files)} file(s); joints {', '.join(report.joint_names) or '-'}"
+    )
+    for key, value in bag.about.items():
+        print(f"{key}: {value}")
+    if bag.attachments:
+        print("carries " + ", ".join(sorted(bag.attachments)))
+    _write(options, report, bag)
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    from taustack.bags.check import look
+    from taustack.bags.reader import open_bag
+
+    bag = open_bag(options.bag)
+    report = look(bag)
+    for finding in report.findings:
+        print(finding)
+    _write(options, report, bag)
+    count = sum(t.count for t in report.topics.values())
+    print(f"{options.bag}: {count} messages, " + (f"{len(report.findings)} finding(s)" if report.findings else "nothing wrong"))
+    return 1 if report.findings else 0
+
+
+def save(options: argparse.Namespace) -> int:
+    from taustack.bags.recover import recover
+
+    bag, counts = recover(options.bag, options.out)
+    for problem in bag.problems:
+        print(problem)
+    print(f"{options.out}: {sum(counts.values())} messages saved")
+    return 0
+
+
+def _write(options: argparse.Namespace, report: Any, bag: Any) -> None:
+    if options.json:
+        topics = {name: {"type": t.type, "count": t.count, "bytes": t.bytes, "hz": t.hz, "lost": t.lost} for name, t in report.topics.items()}
+        data = {"seconds": (report.last_ns - report.first_ns) / 1e9, "topics": topics, "findings": report.findings, "about": bag.about}
+        write_json(options.json, data)
