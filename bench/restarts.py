@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--up-s", type=float, default=2.0, help="how long each graph stays up")
     options = parser.parse_args()
-    spec = read_launch("sim", {})
+    spec = read_launch("sim", {"log": ""})
     spec = LaunchSpec(nodes=spec.nodes, environment=spec.environment | {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "78")})
     before = left_behind()
     for i in range(options.times):

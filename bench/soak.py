@@ -48,7 +48,7 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
     """Run, look, stop; the figures."""
     domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "77")}
     folder = Path(tempfile.mkdtemp(prefix="taustack-soak-"))
-    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), **arguments})
+    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), "log": str(folder / "log"), **arguments})
     rows: list[tuple[float, dict[str, dict[str, float]]]] = []
     lateness: list[dict[str, Any]] = []
     with (folder / "log.txt").open("w") as log:

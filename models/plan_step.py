@@ -87,7 +87,6 @@ class MPPIPlanStep(nn.Module):
         self.chain, self.terms, self.clearance = chain, tuple(terms), clearance
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],
-            "gains": np.concatenate([bounds.stiffness, bounds.damping]),
         }  # fmt: skip
         for name, value in buffers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
@@ -96,7 +95,6 @@ class MPPIPlanStep(nn.Module):
         self.rate_limit: Tensor
         self.q_min: Tensor
         self.q_max: Tensor
-        self.gains: Tensor
         self.change_std: Tensor
 
     def forward(
@@ -116,11 +114,10 @@ class MPPIPlanStep(nn.Module):
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
         z, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
-        pull = z * self.gains
         points = self.chain.components(q_all.permute(2, 0, 1), torch)
         rollout = Rollout(
             q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
-            load=pull[..., :n] + pull[..., n:], disagreement=odds, q_min=self.q_min, q_max=self.q_max,
+            disagreement=odds, q_min=self.q_min, q_max=self.q_max,
             velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])

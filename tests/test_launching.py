@@ -135,10 +135,10 @@ def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
 @pytest.mark.ros
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_orphan_is_left_however_the_runner_ends(how: signal.Signals) -> None:
-    process = up("up", "sim")
+    process = up("up", "sim", "log:=")
     wait_for(process, "tracker at 500 Hz")
     children = children_of(process.pid)
-    assert len(children) == 8  # seven nodes, and the terminal's e-stop
+    assert len(children) == 9  # eight nodes, and the terminal's e-stop
     process.send_signal(how)
     process.wait(timeout=20)
     assert eventually(lambda: not any(alive(pid) for pid in children), 15.0)
@@ -184,11 +184,11 @@ def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
 
 @pytest.mark.ros
 def test_a_second_stack_in_one_domain_is_refused(tmp_path: Path) -> None:
-    first = up("up", "sim")
+    first = up("up", "sim", "log:=")
     try:
         wait_for(first, "up: subgoal_planner")
         time.sleep(15.0)  # the first is no newcomer any more
-        second = up("up", "sim")
+        second = up("up", "sim", "log:=")
         said = second.communicate(timeout=90)[0]
         assert second.returncode == 2
         assert "another stack runs in this domain" in said
@@ -203,7 +203,7 @@ def test_a_damaged_bundle_stops_the_start_with_exit_code_two(bundle_copy: Path) 
     data = bytearray((bundle_copy / "plan_mppi.onnx").read_bytes())
     data[1000] ^= 1
     (bundle_copy / "plan_mppi.onnx").write_bytes(data)
-    process = up("up", "sim", f"bundle:={bundle_copy}")
+    process = up("up", "sim", "log:=", f"bundle:={bundle_copy}")
     said = process.communicate(timeout=40)[0]
     assert process.returncode == 2
     assert "plan_mppi.onnx: sha256" in said
@@ -212,7 +212,7 @@ def test_a_damaged_bundle_stops_the_start_with_exit_code_two(bundle_copy: Path) 
 def test_the_launch_file_is_read_with_arguments() -> None:
     spec = read_launch("sim", {"robot": "r", "run_dir": "/x y"})
     names = [node.name for node in spec.nodes]
-    assert names == ["plant", "tracker", "driver", "supervisor", "dynamics_server", "controller", "subgoal_planner"]
+    assert names == ["plant", "tracker", "driver", "supervisor", "logger", "dynamics_server", "controller", "subgoal_planner"]
     assert [node.name for node in spec.nodes if node.respawn] == names[4:]
     assert spec.nodes[0].parameters == {"robot": "r", "scenario": "nominal", "run_dir": "/x y"}
     assert spec.environment == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}

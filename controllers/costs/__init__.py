@@ -6,7 +6,6 @@ from taustack.controllers.costs.clearance import clearance
 from taustack.controllers.costs.disagreement import disagreement
 from taustack.controllers.costs.goal_position import goal_position
 from taustack.controllers.costs.joint_limits import joint_limits
-from taustack.controllers.costs.load import load
 from taustack.controllers.costs.smoothness import smoothness
 from taustack.controllers.costs.terminal import terminal
 from taustack.controllers.costs.velocity import velocity
@@ -20,6 +19,5 @@ COST_TERMS: dict[str, CostTerm] = {
     "velocity": velocity,
     "smoothness": smoothness,
     "disagreement": disagreement,
-    "load": load,
 }
 """All terms in the order of the plan graph's `weights` input."""

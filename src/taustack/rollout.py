@@ -25,7 +25,6 @@ class Rollout:
         clearance: radii and what to keep clear of.
         goal: goal (3,) [m].
         tau: whole steps left to reach it, a scalar; 0 means as soon as possible.
-        load: torque that the impedance law must give, without gravity, as a share of the torque limits (H, K, n), signed.
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
         q_min, q_max: position limits (n,).
         velocity_limit, rate_limit: bounds on u and on its change in one step (n,).
@@ -40,7 +39,6 @@ class Rollout:
     clearance: Clearance
     goal: Any
     tau: Any
-    load: Any
     disagreement: Any
     q_min: Any
     q_max: Any
@@ -54,21 +52,14 @@ CostTerm = Callable[[Rollout, Any], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ActionBounds:
-    """Bounds of the planner on its actions (n,): velocity, and change of velocity in one step.
-
-    stiffness, damping (n,): gains of the impedance law as shares of the torque limit.
-    """
+    """Bounds of the planner on its actions (n,): velocity, and change of velocity in one step."""
 
     velocity: NDArray[np.float64]
     rate: NDArray[np.float64]
-    stiffness: NDArray[np.float64]
-    damping: NDArray[np.float64]
 
     @classmethod
     def of(cls, robot: RobotConfig) -> ActionBounds:
         """As robot.yaml has them."""
-        torque = robot.limits("torque")
         return cls(
-            velocity=robot.limit_fraction * robot.limits("velocity"), rate=robot.limit_fraction * robot.limits("acceleration") * robot.rates.control_dt,
-            stiffness=np.array([joint.stiffness for joint in robot.joints]) / torque, damping=np.array([joint.damping for joint in robot.joints]) / torque,
+            velocity=robot.limit_fraction * robot.limits("velocity"), rate=robot.limit_fraction * robot.limits("acceleration") * robot.rates.control_dt
         )  # fmt: skip

@@ -22,7 +22,7 @@ def rollout(**changes: Any) -> Rollout:
         "q": rng.normal(size=(H, K, N)), "dq": rng.normal(size=(H, K, N)), "u": rng.normal(size=(H, K, N)), "dq_ref": rng.normal(size=N),
         "ee": rng.normal(size=(3, H, K)), "spheres": rng.normal(size=(3, 2, H, K)) * 0.2,
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
-        "goal": rng.normal(size=3), "tau": np.array(2.0), "load": rng.normal(size=(H, K, N)), "disagreement": rng.random((5, K)),
+        "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
     }  # fmt: skip
     return Rollout(**(values | changes))
@@ -67,12 +67,6 @@ def test_clearance_rises_towards_the_floor_and_the_column() -> None:
 def test_smoothness_is_one_for_changes_at_the_rate_limit() -> None:
     u = 0.2 * np.arange(1, H + 1)[:, None, None] * np.ones((1, K, N))
     assert COST_TERMS["smoothness"](rollout(u=u, dq_ref=np.zeros(N)), np) == pytest.approx(np.ones(K))
-
-
-def test_load_costs_nothing_below_seven_tenths_of_the_torque_limit_and_one_at_it() -> None:
-    load = np.full((H, K, N), 0.69)
-    load[:, 1, 0], load[:, 2, 1] = 1.0, -1.0
-    np.testing.assert_allclose(COST_TERMS["load"](rollout(load=load), np), [0.0, 1.0, 1.0, 0.0])
 
 
 def test_velocity_and_disagreement_are_zero_for_rest_and_agreement() -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from taustack.bags.check import look
+from taustack.bags.reader import open_bag
+from taustack.bags.recover import recover
 from taustack.config import RobotConfig
 from taustack.controllers.wire import reader, unpack_status
 from taustack.shared_memory import session_folder, sessions_root
@@ -96,7 +99,7 @@ def test_a_controller_that_dies_or_hangs_is_a_hold_and_is_started_anew(start: St
 
 
 @pytest.mark.parametrize("number", [KILL, STOP], ids=["kill", "stop"])
-@pytest.mark.parametrize("name", ["dynamics_server", "subgoal_planner"])
+@pytest.mark.parametrize("name", ["dynamics_server", "subgoal_planner", "logger"])
 def test_what_may_be_restarted_is_while_the_arm_stays_safe(start: Start, name: str, number: int) -> None:
     stack = start()
     stack.signal(name, number)
@@ -114,6 +117,36 @@ def test_a_dead_supervisor_is_a_pressed_estop(start: Start, robot: RobotConfig, 
     assert stack.rests(1.0)
     trace = stack.stop()
     assert rested_after(trace, at, robot.safety.estop_timeout_s + 0.5 * SLOW)
+
+
+def test_a_killed_logger_loses_less_than_a_second_and_what_it_wrote_can_be_saved(start: Start, tmp_path: Path) -> None:
+    stack = start()
+    log = tmp_path / "run" / "log"
+    assert stack.until(lambda: list(log.glob("*/*.mcap")), 10.0)
+    stack.until(lambda: False, 2.0)
+    stack.signal("logger", KILL)
+    killed_ns = time.time_ns()
+    assert stack.until(lambda: "logger" in stack.runner.restarted and len(list(log.iterdir())) == 2, 15.0), stack.log.getvalue()
+    assert stack.status()["state"] in ("running", "holding")
+    assert stack.until(lambda: sum(path.stat().st_size for path in max(log.iterdir()).iterdir()) > 100_000, 20.0)
+    stack.stop()
+    cut, after = sorted(log.iterdir())
+    saved, counts = recover(cut, tmp_path / "saved")
+    assert not saved.whole
+    report = look(open_bag(tmp_path / "saved"))
+    assert killed_ns - report.last_ns < 1e9
+    assert counts["/track"] >= 10
+    assert report.findings == []
+    assert look(open_bag(after)).topics["/track"].count > 5
+
+
+def test_a_place_that_takes_no_log_costs_the_log_and_nothing_else(start: Start) -> None:
+    """The logger says so once, counts, and the arm goes on."""
+    stack = start(log="/proc/nowhere")
+    assert "nothing is logged any more, the robot goes on" in stack.log.getvalue()
+    assert stack.status()["state"] in ("running", "holding")
+    assert "logger" not in stack.runner.restarted
+    stack.stop()
 
 
 def test_silence_of_everyone_above_the_bridge_is_an_estop(start: Start, robot: RobotConfig) -> None:

@@ -65,13 +65,13 @@ def start_graph() -> Iterator[Callable[..., Graph]]:
 @pytest.fixture(scope="module")
 def graph(start_graph: Callable[..., Graph]) -> Graph:
     """The whole stack on the shipped robot."""
-    return start_graph(read_launch("sim", {}), 0)
+    return start_graph(read_launch("sim", {"log": ""}), 0)
 
 
 @pytest.fixture(scope="module")
 def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
     """Only what is below the planner, so that a test may publish plans."""
-    spec = read_launch("sim", {})
+    spec = read_launch("sim", {"log": ""})
     return start_graph(
         LaunchSpec(nodes=tuple(n for n in spec.nodes if n.name in ("plant", "tracker", "driver", "supervisor")), environment=spec.environment), 1
     )

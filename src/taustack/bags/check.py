@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ class TopicReport:
     type: str
     count: int = 0
     bytes: int = 0
-    times_ns: list[int] = field(default_factory=list)
+    times_ns: array[int] = field(default_factory=lambda: array("q"))
     lost: int = 0
     undecodable: int = 0
     _sequence: int = 0
@@ -63,10 +64,10 @@ class BagReport:
 def look(bag: Bag) -> BagReport:
     """Read the whole bag once."""
     report, last_log, bad = BagReport(), 0, Counter[str]()
-    tick = -1
+    tick = (-1, -1)
     for message in bag.messages():
         topic = report.topics.setdefault(message.topic, TopicReport(message.type))
-        topic.add(message.log_ns, len(message.data), message.sequence)
+        topic.add(message.publish_ns or message.log_ns, len(message.data), message.sequence)
         report.first_ns = min(report.first_ns or message.log_ns, message.log_ns)
         report.last_ns = max(report.last_ns, message.log_ns)
         if last_log and message.log_ns < last_log - CLOCK_JUMP_S * 1e9:
@@ -81,7 +82,7 @@ def look(bag: Bag) -> BagReport:
             continue
         _joint_order(report, message.topic, content)
         bad.update(f"{message.topic}: {key} has values that are not finite" for key in _vectors(content) if not np.isfinite(_vectors(content)[key]).all())
-        if name == "track" and len(content.tick):
+        if name == "track" and len(content.tick) and len(content.epoch):
             tick = _ticks(report, content, tick)
     for text, count in bad.items():
         report.find(f"{text} ({count} messages)")
@@ -103,18 +104,19 @@ def _joint_order(report: BagReport, topic: str, content: Any) -> None:
         report.find(f"{topic}: joints {names}, before {report.joint_names}")
 
 
-def _ticks(report: BagReport, content: Any, before: int) -> int:
-    """Rows of the tracker: lost ones, and jumps of their clock."""
-    ticks = np.concatenate([[before], np.asarray(content.tick).astype(np.int64)]) if before >= 0 else np.asarray(content.tick).astype(np.int64)
+def _ticks(report: BagReport, content: Any, before: tuple[int, int]) -> tuple[int, int]:
+    """Rows of the tracker: lost ones, and jumps of their clock. `before`: epoch and tick of the last row."""
+    epoch, own = int(content.epoch[-1]), np.asarray(content.tick).astype(np.int64)
+    ticks = np.concatenate([[before[1]], own]) if before[0] == int(content.epoch[0]) else own
     steps = np.diff(ticks)
     if (steps > 1).any():
         report.find(f"track: {int((steps[steps > 1] - 1).sum())} ticks missing before tick {int(ticks[1:][steps > 1][0])}")
     if (steps < 1).any():
-        report.find(f"track: ticks begin anew at {int(ticks[1:][steps < 1][0])}")
+        report.find(f"track: ticks begin anew at {int(ticks[1:][steps < 1][0])} without a new epoch")
     back = np.diff(np.asarray(content.t))
     if (np.abs(back) > CLOCK_JUMP_S).any():
         report.find(f"track: the driver's clock jumps by {float(back[np.argmax(np.abs(back))]):.1f} s")
-    return int(ticks[-1])
+    return epoch, int(ticks[-1])
 
 
 def _gaps(report: BagReport, name: str, topic: TopicReport) -> None:
