@@ -64,6 +64,14 @@ class MPPI:
         self._measured: deque[RobotState] = deque(maxlen=HISTORY)
         self._temperature = 1.0
 
+    def take_over(self, other: MPPI) -> None:
+        """Go on where another planner stops, between two of its plans: its plans and measurements, its settings, its sequence numbers."""
+        self._published, self._measured = other._published, other._measured
+        self._temperature, self._seq, self._executor = other._temperature, other._seq, other._executor
+        self.set_temperature(other.config.temperature)
+        weights = dict(zip(other.terms, other.weights.tolist(), strict=True))
+        self.set_weights({name: weights.get(name, float(own)) for name, own in zip(self.terms, self.weights, strict=True)})
+
     def set_weights(self, cost: Mapping[str, float]) -> None:
         """Set the weights of the cost terms; terms that are not named get 0.
 
@@ -128,10 +136,11 @@ class MPPI:
         self._published.append(plan)
         return plan
 
-    def rehearse(self, x: FloatArray) -> None:
-        """Run every session once from x (nx,), for its first allocations; leaves no trace in later plans."""
-        self._run_shards(x, np.zeros((self.horizon, self.robot.n), dtype=np.float32), np.asarray(self.robot.workspace.centre), 0.0)
+    def rehearse(self, x: FloatArray) -> list[list[Float32]]:
+        """Run every session once from x (nx,), for its first allocations; leaves no trace in later plans. The outputs of each shard."""
+        out = self._run_shards(x, np.zeros((self.horizon, self.robot.n), dtype=np.float32), np.asarray(self.robot.workspace.centre), 0.0)
         self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": np.zeros((1, self.robot.n), dtype=np.float32)})
+        return out
 
     def predict(self, state: RobotState, t: float) -> FloatArray:
         """State (nx,) when the reference of time t [s] takes effect, rolled forward by the model over the actions already published.
@@ -177,8 +186,9 @@ class MPPI:
             return np.zeros((self.horizon, n), dtype=np.float32)
         old = self._published[-1]
         knots = np.concatenate([old.states[:1, 3 * n :], old.actions])
-        at = np.clip((effective_t - old.effective_t) / self.dt + 1.0 + np.arange(self.horizon), 0.0, float(self.horizon))
-        low = np.minimum(at.astype(int), self.horizon - 1)
+        last = len(old.actions)  # of another horizon, if it was another planner's
+        at = np.clip((effective_t - old.effective_t) / self.dt + 1.0 + np.arange(self.horizon), 0.0, float(last))
+        low = np.minimum(at.astype(int), last - 1)
         share = (at - low)[:, None]
         return np.asarray((1 - share) * knots[low] + share * knots[low + 1], dtype=np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -81,6 +82,12 @@ def ask_for_real_time(priority: int) -> str | None:
     except (PermissionError, OSError) as error:
         return f"no SCHED_FIFO ({error.strerror}): expect late ticks when other processes are busy; grant CAP_SYS_NICE or an rtprio limit"
     return None
+
+
+def give_way() -> None:
+    """No priority for the calling thread: it works when nothing else wants to."""
+    with contextlib.suppress(PermissionError, OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def lock_memory() -> str | None:

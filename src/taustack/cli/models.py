@@ -1,22 +1,49 @@
-"""`taustack models`: look at bundles."""
+"""`taustack models`: look at bundles, and decide which one is live."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from taustack.cli.retrain import add_gate_arguments, base_bundle, conclude
+from taustack.errors import BadInput
+
+if TYPE_CHECKING:
+    from taustack.models.registry import Registry
 
 
 def add(commands: Any) -> None:
-    command = commands.add_parser("models", help="look at bundles")
+    command = commands.add_parser("models", help="look at bundles; judge, promote, roll back")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("verify", help="check hashes, contract, shapes and golden outputs of a bundle")
     check.add_argument("bundle", type=Path, help="folder of the bundle")
     check.add_argument("--robot", help="robot it must fit, by name or folder (default: the one it names)")
     check.set_defaults(function=verify)
-    show = actions.add_parser("show", help="print a bundle's manifest in short")
+    show = actions.add_parser("show", help="print a bundle's manifest in short, and what the gate said of it")
     show.add_argument("bundle", type=Path, help="folder of the bundle")
     show.set_defaults(function=show_manifest)
+    listing = actions.add_parser("list", help="versions of a robot in the registry, and which one is live")
+    listing.add_argument("--journal", action="store_true", help="print every promotion and rollback too")
+    promote = actions.add_parser("promote", help="make a version live; a running stack takes it over between two plans")
+    promote.add_argument("--force", default="", metavar="REASON", help="promote what did not pass the gate; the reason is journalled and shown")
+    rollback = actions.add_parser("rollback", help="make live what was live before")
+    rollback.add_argument("--reason", default="", help="for the journal")
+    prune = actions.add_parser("prune", help="remove old versions; the live one and the one before it stay")
+    prune.add_argument("--keep", type=int, default=5, help="newest versions to keep (default: %(default)s)")
+    for action, function in ((listing, list_versions), (promote, promote_version), (rollback, roll_back), (prune, prune_versions)):
+        action.add_argument("robot", help="robot, by name or folder")
+        action.add_argument("--registry", type=Path, help="folder of the registry (default: TAUSTACK_REGISTRY, or ./registry)")
+        action.set_defaults(function=function)
+    promote.add_argument("version", help="version in the registry")
+    gate = actions.add_parser("gate", help="judge any bundle as retraining does; exit code 3 if it is refused")
+    gate.add_argument("robot", help="robot, by name or folder")
+    gate.add_argument("bundle", type=Path, help="folder of the candidate")
+    gate.add_argument("--data", type=Path, nargs="+", required=True, help="bags or datasets that the candidate never saw")
+    gate.add_argument("--base", help="bundle to beat: a folder, or a version of the registry (default: the live one)")
+    gate.add_argument("--work", type=Path, default=Path("data/gate"), help="folder of the report (default: %(default)s)")
+    add_gate_arguments(gate)
+    gate.set_defaults(function=judge)
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -41,14 +68,86 @@ def robot_beside(bundle: Path) -> Path | None:
 def show_manifest(options: argparse.Namespace) -> int:
     from taustack.cli.output import table
     from taustack.manifest import MANIFEST, Manifest
+    from taustack.models.registry import REPORT
     from taustack.strict_yaml import load
 
     manifest = load(Manifest, options.bundle / MANIFEST)
     rows = [
         ["robot", manifest.contract.robot], ["name", f"{manifest.name}/{manifest.version}"], ["created", manifest.created],
         ["code", manifest.code_version], ["command", manifest.command], ["data", f"{manifest.data.minutes:g} min, scenario {manifest.data.scenario}"],
+        ["delay", f"{manifest.delay_steps} steps"],
         ["plan", f"K {manifest.plan.samples_per_shard} x {manifest.plan.shards}, H {manifest.plan.horizon}, E {manifest.plan.members}"],
         *([key, f"{value:.4g}"] for key, value in manifest.metrics.items()),
     ]  # fmt: skip
+    if (options.bundle / REPORT).is_file():
+        rows.append(["gate", str(options.bundle / "report.html")])
     print(table(["entry", "value"], rows))
     return 0
+
+
+def list_versions(options: argparse.Namespace) -> int:
+    from taustack.cli.output import table
+    from taustack.manifest import MANIFEST, Manifest
+    from taustack.models.registry import SHIPPED
+    from taustack.strict_yaml import load
+
+    registry = registry_of(options)
+    live, rows = registry.live().version, []
+    for version in registry.versions():
+        manifest = load(Manifest, registry.path(version) / MANIFEST)
+        gate = "passed" if registry.passed(version) else "refused" if registry.report(version) else "not judged"
+        rows.append(["live" if version == live else "", version, manifest.name, manifest.created, f"{manifest.data.minutes:g}", gate])
+    rows.insert(0, ["live" if live == SHIPPED else "", SHIPPED, "the robot's own bundle", "", "", ""])
+    print(table(["", "version", "name", "created", "minutes", "gate"], rows))
+    if options.journal:
+        for entry in registry.journal():
+            forced = " by force" if entry.forced else ""
+            print(f"{entry.at} {entry.who}: {entry.action}{forced}, {entry.before} -> {entry.version}{f' ({entry.reason})' if entry.reason else ''}")
+    return 0
+
+
+def promote_version(options: argparse.Namespace) -> int:
+    entry = registry_of(options).promote(options.version, options.force)
+    print(f"live: version {entry.version} (before: {entry.before})" + (", by force" if entry.forced else ""))
+    return 0
+
+
+def roll_back(options: argparse.Namespace) -> int:
+    entry = registry_of(options).rollback(options.reason)
+    print(f"live: version {entry.version} (before: {entry.before})")
+    return 0
+
+
+def prune_versions(options: argparse.Namespace) -> int:
+    if options.keep < 0:
+        raise BadInput("argument", "--keep", options.keep, "0 or more")
+    removed = registry_of(options).prune(options.keep)
+    print(f"removed {', '.join(removed) or 'nothing'}")
+    return 0
+
+
+def judge(options: argparse.Namespace) -> int:
+    from taustack.config import load_robot, load_task
+    from taustack.models.gate import load_rules
+    from taustack.retraining.data import gather
+    from taustack.sim.gate import GateSuite, run_gate
+
+    robot = load_robot(options.robot)
+    load_task(robot, options.task)
+    registry = registry_of(options)
+    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=options.workers)
+    data = gather(options.data, robot)
+    verdict = run_gate(options.bundle, base_bundle(options.base, robot, registry), robot, data.runs, suite, load_rules(options.rules))
+    return conclude(options, registry, options.bundle, verdict, options.work / "report")
+
+
+def registry_of(options: argparse.Namespace) -> Registry:
+    """The robot's part of the registry, mended if a crash left something undone."""
+    from taustack.config import load_robot
+    from taustack.models.registry import Registry, registry_root
+
+    registry = Registry(registry_root(options.registry), load_robot(options.robot).name)
+    mended = registry.mend()
+    if mended:
+        print(mended)
+    return registry

@@ -66,7 +66,7 @@ def retrain(options: argparse.Namespace) -> int:
     print(f"{data.harvest.minutes:.2f} minutes in {len(data.runs)} runs; delay by joint [ms]: {delays}")
     trained = train_candidate(options, robot, base, data)
     verdict = judge_candidate(options, robot, trained.folder, base, trained)
-    return conclude(options, registry, trained.folder, verdict)
+    return conclude(options, registry, trained.folder, verdict, options.work / "report")
 
 
 def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Path:
@@ -110,11 +110,11 @@ def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: 
         return run_gate(candidate, base, robot, trained.held, suite, load_rules(options.rules), bar.update)
 
 
-def conclude(options: argparse.Namespace, registry: Registry, candidate: Path, verdict: Verdict) -> int:
+def conclude(options: argparse.Namespace, registry: Registry, candidate: Path, verdict: Verdict, folder: Path) -> int:
     """Put candidate and report into the registry, and say what the gate said. Exit code 3 if it refused."""
     from taustack.retraining.report import failing, write_report
 
-    files = write_report(candidate.parent / "report", verdict)
+    files = write_report(folder, verdict)
     rows = [["ok" if line.passed else "NO", line.what, f"{line.candidate:.4g}", f"{line.live:.4g}", line.limit] for line in verdict.lines]
     print(table(["", "rule", "candidate", "live", "limit"], rows))
     if options.json:

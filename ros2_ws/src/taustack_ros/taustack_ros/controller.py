@@ -18,14 +18,14 @@ from rclpy.parameter import Parameter
 from taustack_msgs import msg
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import load_bundle
+from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.degrade import Ladder, Outcome
 from taustack.controllers.fallback import ResolvedRate
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
-from taustack.errors import BadInput, PlanFailed, UnknownName
+from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName
 from taustack.layout import Measured
-from taustack.realtime import ask_for_real_time, freeze_garbage, real_time_wanted
+from taustack.realtime import ask_for_real_time, freeze_garbage, give_way, real_time_wanted
 from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
@@ -36,6 +36,7 @@ from taustack_ros.process import run_node
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)
 PRIORITY = 25
+SHARDS = 8  # threads that a plan may be split over
 
 
 class Controller(Node):
@@ -60,6 +61,8 @@ class Controller(Node):
         self.made: Counter[str] = Counter()
         self.progress_at = time.monotonic()
         self.bundle_name = ""
+        self.swaps = 0
+        self._next: MPPI | None = None
         self.plan_ms = Ring(100_000)
         self.planned_at = Ring(100_000)
         self._model: msg.Model | None = None
@@ -83,21 +86,46 @@ class Controller(Node):
             self.progress_at = time.monotonic()
         if stop.is_set() or self._model is None:
             return
-        bundle = load_bundle(Path(self._model.path), self.robot)
-        if bundle.sha256 != self._model.sha256:
-            raise BadInput(self._model.path, "sha256", bundle.sha256, f"{self._model.sha256}, as announced on `model`")
-        self.bundle_name = f"{bundle.manifest.name}/{bundle.manifest.version}"
+        bundle = self._announced(self._model)
         if real_time_wanted():
             ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
-        with ThreadPoolExecutor(max_workers=bundle.manifest.plan.shards) as executor:
+        with ThreadPoolExecutor(max_workers=SHARDS) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor, first_seq=time.time_ns() // 1000)
             chain = chain_from_model(compile_model(self.robot), self.robot)
             self.fallback = ResolvedRate(self.robot, chain, self.planner.horizon, self.planner.latency_s)
-            self._warm_up()
+            self._warm_up(self.planner)
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
             self._plan_on_fresh_states(stop)
-        self._write_statistics(bundle.sha256)
+        self._write_statistics(self.planner.bundle.sha256)
+
+    def _announced(self, model: msg.Model) -> Bundle:
+        """The bundle that the dynamics server announced, verified here as well."""
+        bundle = load_bundle(Path(model.path), self.robot)
+        if bundle.sha256 != model.sha256:
+            raise BadInput(model.path, "sha256", bundle.sha256, f"{model.sha256}, as announced on `model`")
+        self.bundle_name = f"{bundle.manifest.name}/{model.version}"
+        return bundle
+
+    def _prepare(self, model: msg.Model) -> None:
+        """Build the planner over another bundle, in a thread that gives way to planning; it takes over between two plans."""
+        give_way()
+        try:
+            planner = MPPI(self._announced(model), self.robot, self.task, np.random.default_rng(self.seed))
+            self._warm_up(planner)
+            self._next = planner
+        except TaustackError as error:
+            self.get_logger().error(f"version {model.version} is not taken, the old bundle goes on: {error}")
+
+    def _swap(self) -> None:
+        """Let the planner that waits go on where the old one stands."""
+        following, self._next = self._next, None
+        assert following is not None
+        assert self.planner is not None
+        following.take_over(self.planner)
+        self.planner = following
+        self.swaps += 1
+        self.get_logger().info(f"planning with {self.bundle_name} now")
 
     def _plan_on_fresh_states(self, stop: StopFlag) -> None:
         """One step at plan_hz, each at the arrival of a state: waiting for a clock instead would let the state grow old."""
@@ -109,6 +137,8 @@ class Controller(Node):
             now = self.progress_at = time.monotonic()
             if fresh and now >= due - 0.25 * period:
                 due = max(due + period, now)
+                if self._next is not None:
+                    self._swap()
                 self._step()
 
     def _step(self) -> None:
@@ -149,12 +179,11 @@ class Controller(Node):
         if before.step != self.ladder.step:
             self.get_logger().warning(f"plans come from: {self.ladder.name} (before: {before.name})")
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, planner: MPPI) -> None:
         """First runs allocate; they must not be the robot's."""
-        assert self.planner is not None
         home = np.concatenate([self.robot.home, 0 * self.robot.home] * 2)
         for _ in range(5):
-            self.planner.rehearse(home)
+            planner.rehearse(home)
 
     def _on_state(self, message: msg.RobotState) -> None:
         try:
@@ -185,8 +214,9 @@ class Controller(Node):
         self._stopped = now
 
     def _on_model(self, message: msg.Model) -> None:
-        if self._model is None:
-            self._model = message
+        before, self._model = self._model, message
+        if before is not None and before.sha256 != message.sha256 and self.planner is not None:
+            threading.Thread(target=self._prepare, args=(message,), name="prepare", daemon=True).start()
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:
@@ -214,7 +244,7 @@ class Controller(Node):
         statistics = {
             "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
             "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
-            "plans": self.plan_ms.count, "plans_by": dict(self.made), "bundle": {"name": self.bundle_name, "sha256": sha256},
+            "swaps": self.swaps, "plans": self.plan_ms.count, "plans_by": dict(self.made), "bundle": {"name": self.bundle_name, "sha256": sha256},
         }  # fmt: skip
         (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
         np.savez_compressed(folder / "plans.npz", t=planned_at, plan_ms=plan_ms)

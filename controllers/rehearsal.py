@@ -1,0 +1,53 @@
+"""Tries a bundle in a process of its own before anything that runs touches it: `python -m taustack.controllers.rehearsal FOLDER ROBOT TASK`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from taustack.config import load_robot, load_task
+from taustack.controllers.bundle import load_bundle
+from taustack.controllers.mppi import MPPI
+from taustack.errors import TaustackError
+
+NICE = 10
+PLANS = 5
+TIMEOUT_S = 60.0
+
+
+def rehearse(folder: Path, robot_name: str, task_name: str) -> None:
+    """Hashes, contract, metadata, golden inputs, and some plans.
+
+    Raises:
+        BundleRefused: something about it is wrong.
+        TaustackError: a plan is not finite.
+    """
+    robot = load_robot(robot_name)
+    planner = MPPI(load_bundle(folder, robot), robot, load_task(robot, task_name), np.random.default_rng(0))
+    home = np.concatenate([robot.home, 0 * robot.home] * 2)
+    for _ in range(PLANS):
+        if not all(np.isfinite(out).all() for shard in planner.rehearse(home) for out in shard[:4]):
+            raise TaustackError(f"{folder}: a plan from home is not finite")
+
+
+def start_rehearsal(folder: Path, robot_name: str, task_name: str) -> subprocess.Popen[str]:
+    """The same in another process, which gives way to all others. Exit code 0, or its output says why not."""
+    command = [sys.executable, "-m", "taustack.controllers.rehearsal", str(folder), robot_name, task_name]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=lambda: os.nice(NICE))
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        rehearse(Path(arguments[0]), arguments[1], arguments[2])
+    except TaustackError as error:
+        print(error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""A promoted bundle takes over while the arm moves; one that fails leaves the old one running and says why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from taustack.bags.reader import decoded, open_bag
+from taustack.config import RobotConfig
+from taustack.manifest import MANIFEST, sha256_of
+from taustack.models.registry import LIVE, REPORT, Live, Registry
+
+from .stack import Stack
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def registry(robot: RobotConfig, tmp_path: Path) -> Registry:
+    """Two versions that passed: the shipped bundle under other names."""
+    registry = Registry(tmp_path / "registry", robot.name)
+    for name in ("first", "second"):
+        folder = Path(shutil.copytree(robot.folder / "bundle", tmp_path / name))
+        manifest = yaml.safe_load((folder / MANIFEST).read_text()) | {"name": name}
+        (folder / MANIFEST).write_text(yaml.safe_dump(manifest))
+        report = tmp_path / f"{name}-report" / REPORT
+        report.parent.mkdir()
+        report.write_text(json.dumps({"passed": True, "candidate_sha256": sha256_of(folder / MANIFEST)}))
+        registry.add(folder, {REPORT: report})
+    return registry
+
+
+@pytest.fixture
+def stack(robot: RobotConfig, registry: Registry, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(robot, tmp_path / "run", registry=str(registry.root))
+    stack.wander()
+    yield stack
+    stack.runner.stop()
+
+
+def planned_by(folder: Path) -> list[str]:
+    """Hashes of the bundles behind the logged plans, in the order they first appear."""
+    seen: list[str] = []
+    for message in open_bag(next((folder / "log").iterdir())).messages({"plan"}):
+        plan = decoded(message)
+        if plan is not None and (not seen or seen[-1] != plan.bundle_sha256):
+            seen.append(plan.bundle_sha256)
+    return seen
+
+
+def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registry: Registry, robot: RobotConfig, tmp_path: Path) -> None:
+    for act, name in ((lambda: registry.promote("1"), "first/1"), (lambda: registry.promote("2"), "second/2"), (registry.rollback, "first/1")):
+        before = stack.log.getvalue().count("planning with")
+        act()
+        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 30.0), stack.log.getvalue()  # type: ignore[misc]
+        assert stack.log.getvalue().rsplit("planning with ", 1)[1].startswith(name)
+        stack.until(lambda: False, 1.0)
+    assert "controller" not in stack.runner.restarted
+    stack.stop()
+    hashes = [sha256_of(robot.folder / "bundle" / MANIFEST), *(sha256_of(registry.path(v) / MANIFEST) for v in ("1", "2"))]
+    assert planned_by(tmp_path / "run") == [hashes[0], hashes[1], hashes[2], hashes[1]]
+
+
+def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stack, registry: Registry) -> None:
+    path = registry.path("1") / "plan_mppi.onnx"
+    data = bytearray(path.read_bytes())
+    data[2000] ^= 1
+    path.write_bytes(data)
+    live = Live(version="1", sha256=sha256_of(registry.path("1") / MANIFEST), at="now")  # as if it was altered after its promotion
+    (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
+    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 30.0), stack.log.getvalue()
+    assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
+    assert stack.until(lambda: stack.status().get("state") == "running", 5.0)
+    said = stack.ask("diagnostics")["dynamics_server: model"]
+    assert said["version"] == "shipped"
+    assert said["refused"] == "1"
+    stack.stop()
+
+
+def test_a_pointer_that_cannot_be_read_changes_nothing(stack: Stack, registry: Registry) -> None:
+    (registry.folder / LIVE).write_text("version: [")
+    assert stack.until(lambda: "the registry cannot be read, shipped stays live" in stack.log.getvalue(), 10.0)
+    registry._point(Live(version="9", at="now"))
+    assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1, 15.0)
+    assert np.isin(stack.status()["state"], ("running", "holding"))
+    stack.stop()
