@@ -97,7 +97,7 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
                 rows = Rows()
             if not why:
                 _append(rows, part)
-                if rows.t[-1][-1] - rows.t[0][0] > 4 * PIECE_S:
+                if rows.t[-1][-1] - rows.t[0][0] > 4 * (PIECE_S + BETWEEN_S):
                     yield from _pieces(rows, dt, harvest)
                     rows = Rows()
     yield from _pieces(rows, dt, harvest)
@@ -190,7 +190,7 @@ def _without_rest(t: FloatArray, dq_ref: FloatArray, harvest: Harvest) -> list[N
     keep = np.ones(len(t), dtype=bool)
     for span in np.split(np.arange(len(t)), np.flatnonzero(np.diff(still.astype(np.int8)) != 0) + 1):
         if len(span) and still[span[0]] and t[span[-1]] - t[span[0]] > REST_S:
-            late = t[span] > t[span[0]] + REST_S
+            late = t[span] > t[span[0]] + (REST_S if span[0] else -1.0)  # the rest before a motion teaches less than the one after it
             keep[span[late]] = False
             harvest.cut("at rest", _duration(t[span[late]]))
     kept = np.flatnonzero(keep)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 import zstandard
 from mcap.reader import make_reader
@@ -183,6 +184,7 @@ def test_check_finds_gaps_lost_ticks_clock_jumps_and_nan(bag: Path, tmp_path: Pa
         if i == 5:
             continue  # fifty ticks
         if i == 8:
+            track.q = np.array(track.q)
             track.q[3] = np.nan
         if i == 10:
             late = 2_000_000_000
@@ -258,3 +260,23 @@ def test_recover_leaves_out_types_that_nobody_knows(tmp_path: Path) -> None:
     bag, counts = recover(path, tmp_path / "out")
     assert counts == {"/chatter": 1}
     assert any("who/msg/Knows is not known" in problem for problem in bag.problems)
+
+
+def test_the_parquet_files_hold_every_row_and_polars_reads_them(bag: Path, tmp_path: Path, robot: RobotConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bag", "export", str(bag), "--out", str(tmp_path / "tables")]) == 0
+    tracks = [decoded(message) for message in open_bag(bag).messages({"track"})]
+    table = polars.read_parquet(tmp_path / "tables" / "track.parquet")
+    assert len(table) == sum(len(track.t) for track in tracks)
+    np.testing.assert_array_equal(table["tick"].to_numpy(), np.concatenate([track.tick for track in tracks]))
+    joint = robot.joint_names[3]
+    np.testing.assert_array_equal(table[f"q_ref.{joint}"].to_numpy(), np.concatenate([track.q_ref.reshape(-1, robot.n)[:, 3] for track in tracks]))
+    counts = {name: topic.count for name, topic in look(open_bag(bag)).topics.items()}
+    assert len(polars.read_parquet(tmp_path / "tables" / "plan.parquet")) == counts["/plan"]
+    assert len(polars.read_parquet(tmp_path / "tables" / "robot_state.parquet")) == counts["/robot_state"]
+    assert main(["bag", "export", str(bag), "--out", str(tmp_path / "tables")]) == 2
+    assert "a folder that can be made anew" in capsys.readouterr().err
+
+
+def test_the_picture_is_drawn(bag: Path, tmp_path: Path) -> None:
+    assert main(["bag", "plot", str(bag), "--out", str(tmp_path / "bag.png")]) == 0
+    assert (tmp_path / "bag.png").stat().st_size > 20_000

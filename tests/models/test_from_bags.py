@@ -15,10 +15,8 @@ from taustack.errors import BadInput
 from taustack.models.dataset import Run
 from taustack.models.from_bags import PIECE_S, Harvest, runs_of
 from taustack.retraining.data import gather
-from taustack.sim.collect import collect_run
 from taustack.sim.evaluate import EpisodeSpec, run_all
 from taustack.sim.log import write_log
-from taustack.sim.scenario import Scenario
 
 TRACK, SAFETY = "taustack_msgs/msg/Track", "taustack_msgs/msg/Safety"
 
@@ -81,9 +79,10 @@ def test_gaps_nan_and_damping_cut_a_run_and_are_counted(bag: Path, robot: RobotC
         if i == 4:
             return None
         if i == 13:
+            track.q = np.array(track.q)  # type: ignore[attr-defined]
             track.q[7 * 20 : 7 * 30] = np.nan  # type: ignore[attr-defined]
         if i == 25:
-            track.state[:] = 4  # type: ignore[attr-defined]
+            track.state = np.full_like(track.state, 4)  # type: ignore[attr-defined]
         return track
 
     runs, harvest = harvested([altered(bag, tmp_path / "spoilt", spoil)], robot)
@@ -115,11 +114,10 @@ def test_a_cut_bag_gives_what_it_has_and_others_are_quarantined(bag: Path, robot
 
 def test_long_motion_is_cut_into_pieces_with_room_between_and_rest_is_left_out(robot: RobotConfig, tmp_path: Path) -> None:
     """A motion of 20 s, then 10 s of rest, written as the tracker's rows would be."""
-    run = collect_run(robot, Scenario(), 20.0, 3)
-    x = np.concatenate([run.x, np.tile(np.concatenate([run.x[-1, :7], np.zeros(7), run.x[-1, 14:21], np.zeros(7)]), (500, 1))])
-    t = 0.02 * np.arange(len(x))
-    fine = np.arange(0.0, t[-1], 0.002)
-    rows = np.stack([np.interp(fine, t, column) for column in x.T], axis=1)
+    fine = np.arange(0.0, 30.0, 0.002)
+    angle = np.minimum(fine, 20.0)[:, None] + np.arange(robot.n)
+    q, dq = 0.3 * np.sin(angle), 0.3 * np.cos(angle) * (fine < 20.0)[:, None]
+    rows = np.concatenate([q, dq, q, dq], axis=1)
     types = typestore().types
     writer = BagWriter(tmp_path / "long", [BagTopic(name="/track", type=TRACK)], {"robot": "panda"})
     for seq, first in enumerate(range(0, len(fine), 50)):
@@ -136,7 +134,7 @@ def test_long_motion_is_cut_into_pieces_with_room_between_and_rest_is_left_out(r
     runs, harvest = harvested([tmp_path / "long"], robot)
     assert len(runs) == 4
     assert all(len(piece.u) * 0.02 <= PIECE_S for piece in runs)
-    assert harvest.cut_s["at rest"] == pytest.approx(9.0, abs=0.2)
+    assert harvest.cut_s["at rest"] == pytest.approx(9.0, abs=0.3)
 
 
 def test_too_little_and_too_still_are_named(bag: Path, robot: RobotConfig, tmp_path: Path) -> None:

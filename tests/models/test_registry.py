@@ -157,6 +157,7 @@ def test_a_hundred_promotions_at_once_leave_journal_and_pointer_consistent(regis
 
 def test_promotion_killed_at_random_points_never_leaves_a_half_state(registry: Registry, tmp_path: Path) -> None:
     versions = [add(registry, tmp_path, mark) for mark in "ab"]
+    registry.promote(versions[0])
     context = multiprocessing.get_context("fork")
     for i in range(20):
         worker = context.Process(target=promote_many, args=(registry.root, versions, 1000))

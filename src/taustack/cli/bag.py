@@ -24,6 +24,14 @@ def add(commands: Any) -> None:
     action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
     action.add_argument("--out", type=Path, required=True, help="folder of the new bag; must not be there yet")
     action.set_defaults(function=save)
+    action = actions.add_parser("export", help="the tracker's rows, states and plans as Parquet")
+    action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
+    action.add_argument("--out", type=Path, required=True, help="folder of the files; must not be there yet")
+    action.set_defaults(function=export)
+    action = actions.add_parser("plot", help="a picture: joints, references, states of the tracker, errors of the plans' predictions")
+    action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
+    action.add_argument("--out", type=Path, default=Path("bag.png"), help="file of the picture (default: %(default)s)")
+    action.set_defaults(function=draw)
 
 
 def info(options: argparse.Namespace) -> int:
@@ -67,6 +75,27 @@ def save(options: argparse.Namespace) -> int:
     for problem in bag.problems:
         print(problem)
     print(f"{options.out}: {sum(counts.values())} messages saved")
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    from taustack.bags.export import export_parquet
+    from taustack.bags.reader import open_bag
+
+    bag = open_bag(options.bag)
+    counts = export_parquet(bag, options.out)
+    for problem in bag.problems:
+        print(problem)
+    print(f"{options.out}: " + ", ".join(f"{name}.parquet {count} rows" for name, count in counts.items()))
+    return 0
+
+
+def draw(options: argparse.Namespace) -> int:
+    from taustack.bags.plot import plot
+    from taustack.bags.reader import open_bag
+
+    plot(open_bag(options.bag), options.out)
+    print(options.out)
     return 0
 
 
