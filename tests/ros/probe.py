@@ -90,6 +90,15 @@ class Probe(Node):
 
 
 def reach(probe: Probe, *args: str) -> Any:
+    """Right after the start the planner may not know the others yet and refuses: ask again for a while."""
+    probe.ready()
+    until = time.monotonic() + 15.0
+    while not (handle := probe.send(probe.goal(*(float(a) for a in args[:3]), *args[3:]))).accepted and time.monotonic() < until:
+        probe.wait(0.5)
+    return probe.result(handle)
+
+
+def ask_once(probe: Probe, *args: str) -> Any:
     probe.ready()
     return probe.result(probe.send(probe.goal(*(float(a) for a in args[:3]), *args[3:])))
 
@@ -267,7 +276,14 @@ def wander(probe: Probe, seconds: str) -> Any:
 def estop(probe: Probe, seconds: str, then: str) -> Any:
     """An e-stop button: lives, is pressed, and then dies, leaves, or lets go and resets."""
     publisher = probe.create_publisher(topics.ESTOP.type, topics.ESTOP.name, topics.ESTOP.qos)
-    assert probe.until(lambda: publisher.get_subscription_count() >= 1)
+
+    def heard() -> bool:
+        """True once everybody who listens is connected, the bridge among them."""
+        listeners = probe.get_subscriptions_info_by_topic(topics.ESTOP.name)
+        return "driver" in {info.node_name for info in listeners} and publisher.get_subscription_count() >= len(listeners)
+
+    assert probe.until(heard)
+    probe.wait(1.0)
 
     def give(duration: float, **fields: Any) -> None:
         until = time.monotonic() + duration
@@ -334,7 +350,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
 def main() -> None:
     rclpy.init()
     probe = Probe()
-    looks = (reach, look, diagnostics, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)
+    looks = (reach, ask_once, look, diagnostics, preempt, cancel, flood, second_publisher, bad_plans, rollout, parameters)
     commands = {f.__name__: f for f in (*looks, wander, estop, press_service, flood_topics)}
     print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
     probe.destroy_node()

@@ -126,8 +126,9 @@ class SubgoalPlanner(Node):
             return f"target.point: got {point.tolist()}, expected {expected}"
         if self._forbidden:
             return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
-        if not self._subgoal.get_subscription_count():
-            return "subgoal: got no listener, expected a running controller"
+        # The logger listens too: what counts is who plans.
+        if not any(info.node_name == "controller" for info in self.get_subscriptions_info_by_topic(topics.SUBGOAL.name)):
+            return "subgoal: got no controller that listens, expected a running one"
         if self._ee is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
         return None
