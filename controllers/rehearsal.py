@@ -14,7 +14,7 @@ from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.errors import TaustackError
 
-NICE = 10
+NICE = 3  # what plans in real time is above any of these; where nothing may, it still comes first
 PLANS = 5
 TIMEOUT_S = 60.0
 

@@ -58,7 +58,7 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
     for act, name in ((lambda: registry.promote("1"), "first/1"), (lambda: registry.promote("2"), "second/2"), (registry.rollback, "first/1")):
         before = stack.log.getvalue().count("planning with")
         act()
-        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 30.0), stack.log.getvalue()  # type: ignore[misc]
+        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 90.0), stack.log.getvalue()  # type: ignore[misc]
         assert stack.log.getvalue().rsplit("planning with ", 1)[1].startswith(name)
         stack.until(lambda: False, 1.0)
     assert "controller" not in stack.runner.restarted
@@ -74,7 +74,7 @@ def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stac
     path.write_bytes(data)
     live = Live(version="1", sha256=sha256_of(registry.path("1") / MANIFEST), at="now")  # as if it was altered after its promotion
     (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
-    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 30.0), stack.log.getvalue()
+    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 90.0), stack.log.getvalue()
     assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
     assert stack.until(lambda: stack.status().get("state") == "running", 5.0)
     said = stack.ask("diagnostics")["dynamics_server: model"]

@@ -12,7 +12,7 @@ from taustack.errors import BadInput
 
 FloatArray = NDArray[np.float64]
 MOST_ROWS = 60_000  # of the tracker; longer bags are drawn with every n-th
-STEPS = (1, 10, -1)  # of a plan's predicted states
+STEPS = (1, 5, -1)  # of a plan's predicted states, the last one too
 NAMES = ("idle", "ready", "running", "holding", "damped")
 
 
@@ -74,7 +74,7 @@ def _prediction_errors(bag: Bag, t: FloatArray, q: FloatArray) -> dict[str, tupl
         states = np.asarray(plan.states).reshape(plan.horizon + 1, 4 * n)[:, :n]
         begins = plan.effective.sec + 1e-9 * plan.effective.nanosec
         for step in STEPS:
-            k = step if step > 0 else int(plan.horizon)
+            k = min(step, int(plan.horizon)) if step > 0 else int(plan.horizon)
             at = begins + k * plan.dt
             i = int(np.searchsorted(t, at))
             if 0 < i < len(t) and t[i] - t[i - 1] < 0.05:
