@@ -38,7 +38,7 @@ class DriverCore:
     def at_rest(self) -> bool:
         return self.tracker.reference.rests
 
-    def tick(self, now: float, signals: Signals = Signals()) -> None:  # noqa: B008 (frozen)
+    def tick(self, now: float, signals: Signals = Signals()) -> None:
         """One tracker tick at driver time `now` [s]. The e-stop of the hardware is heard here."""
         sample = self.hardware.read()
         estop = {"the robot": self.hardware.estop_pressed, **signals.estop}

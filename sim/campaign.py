@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from taustack.config import load_robot, load_task
+from taustack.pool import run_all
 from taustack.sim.fault_run import FaultRig
 from taustack.sim.faults import Fault, draw_faults
 from taustack.sim.goals import draw_goal
@@ -71,11 +70,7 @@ def run_one(spec: CampaignSpec) -> CampaignRun:
 
 def run_campaign(specs: list[CampaignSpec], on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
     """Metrics over all runs, in the order of the specs."""
-    with multiprocessing.get_context("spawn").Pool(min(len(specs), os.cpu_count() or 1)) as pool:
-        runs = []
-        for run in pool.imap(run_one, specs):
-            runs.append(run)
-            on_done(1)
+    runs = run_all(run_one, specs, on_done=on_done)
     violations: Counter[str] = Counter()
     for run in runs:
         violations.update(run.violations)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from taustack.config import load_robot, load_task
+from taustack.pool import Workers, run_all
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.goals import draw_goal
 from taustack.sim.log import EpisodeLog
@@ -50,27 +49,11 @@ def episode(spec: EpisodeSpec) -> Episode:
     return run_episode(plant, planner, goal, task.success, log)
 
 
-def evaluate(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
-    """Metrics over the episodes, in the order of the specs whatever the pool does."""
+def evaluate(specs: list[EpisodeSpec], workers: Workers = Workers(), on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
+    """Metrics over the episodes, in the order of the specs whatever runs them."""
     started = time.perf_counter()
-    episodes = run_all(specs, workers, on_done)
+    episodes = run_all(episode, specs, workers, on_done)
     return metrics(episodes, time.perf_counter() - started)
-
-
-def run_all(specs: list[EpisodeSpec], workers: int | None = None, on_done: Callable[[int], object] = lambda _: None) -> list[Episode]:
-    """The episodes of the specs, over a pool."""
-    workers = min(len(specs), workers or os.cpu_count() or 1)
-    episodes: list[Episode] = []
-    if workers == 1:
-        for spec in specs:
-            episodes.append(episode(spec))
-            on_done(1)
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for done in pool.imap(episode, specs):
-                episodes.append(done)
-                on_done(1)
-    return episodes
 
 
 def metrics(episodes: list[Episode], wall_s: float) -> dict[str, Any]:

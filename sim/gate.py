@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig, load_task
@@ -16,11 +17,13 @@ from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.errors import BadInput
 from taustack.kinematics import KinematicChain
-from taustack.manifest import DYNAMICS, MANIFEST, sha256_of
+from taustack.manifest import DYNAMICS, MANIFEST, HoldoutErrors, Quantiles, sha256_of
 from taustack.models.dataset import Run
 from taustack.models.delay import MOST_STEPS
 from taustack.models.gate import GateRules, Measured, Verdict, judge
-from taustack.sim.evaluate import EpisodeSpec, metrics, run_all
+from taustack.pool import Workers, run_all
+from taustack.rollout import roll_open_loop
+from taustack.sim.evaluate import EpisodeSpec, episode, metrics
 from taustack.sim.mjcf import chain_from_model, compile_model
 
 FloatArray = NDArray[np.float64]
@@ -36,7 +39,7 @@ class GateSuite:
     scenarios: tuple[str, ...]
     episodes: int
     seed: int
-    workers: int | None = None
+    workers: Workers = Workers()
 
 
 def run_gate(
@@ -90,7 +93,7 @@ def _measure(
             EpisodeSpec(robot=robot.folder, task=suite.task, scenario=scenario, planner="mppi", bundle=folder.resolve(), seed=suite.seed, index=i)
             for i in range(suite.episodes)
         ]
-        closed[scenario] = metrics(run_all(specs, suite.workers, on_episode), 1.0)
+        closed[scenario] = metrics(run_all(episode, specs, suite.workers, on_episode), 1.0)
         for key in ("realtime_factor", "median_plan_ms"):  # of this machine's moment, not of the bundle
             closed[scenario].pop(key)
     return Measured(
@@ -113,16 +116,34 @@ def open_loop(bundle: Bundle, runs: Sequence[Run], chain: KinematicChain, horizo
         if not len(starts):
             continue
         n = run.u.shape[1]
-        x = np.concatenate([run.x[starts, : 2 * n], run.x[starts - late, 2 * n :]], axis=1).astype(np.float32)
-        errors = []
-        for k in range(horizon):
-            x, _ = session.run(None, {"x": x, "u": run.u[starts - late + k].astype(np.float32)})
-            errors.append(np.linalg.norm(chain.position(x[:, :n].astype(float)) - chain.position(run.x[starts + k + 1, :n]), axis=-1))
-        joint.append(np.abs(x[:, :n] - run.x[starts + horizon, :n]))
-        ee.append(np.stack(errors, axis=1))
+        x = np.concatenate([run.x[starts, : 2 * n], run.x[starts - late, 2 * n :]], axis=1)
+        ahead = starts[:, None] + np.arange(horizon)
+        q, truth = roll_open_loop(session, x, run.u[ahead - late])[..., :n], run.x[ahead + 1, :n]
+        joint.append(np.abs(q[:, -1] - truth[:, -1]))
+        ee.append(np.linalg.norm(chain.position(q) - chain.position(truth), axis=-1))
     if not ee:
         raise BadInput("held-out runs", "", f"none of {len(runs)} longer than {MOST_STEPS + horizon} steps", "longer ones: more minutes of log")
     return joint, ee
+
+
+def state_holdout(folder: Path, robot: RobotConfig, held: Sequence[Run]) -> None:
+    """Write into a bundle's manifest how large its errors are on runs that it never saw: what drift is judged by.
+
+    Raises:
+        BadInput: the runs are too short.
+    """
+    bundle = load_bundle(folder, robot)
+    _, ee = open_loop(bundle, held, chain_from_model(compile_model(robot), robot), bundle.manifest.plan.horizon)
+    errors = np.concatenate(ee)
+
+    def quantiles(values: FloatArray) -> Quantiles:
+        return Quantiles(**{name: float(f"{np.quantile(values, share):.4g}") for name, share in (("q50", 0.5), ("q95", 0.95), ("q99", 0.99))})
+
+    stated = HoldoutErrors(rollouts=len(errors), one_step_m=quantiles(errors[:, 0]), horizon_m=quantiles(errors[:, -1]))
+    data = bundle.manifest.model_copy(update={"holdout": stated}).model_dump(mode="json")
+    part = folder / f".{MANIFEST}.part"
+    part.write_text(yaml.safe_dump(data, sort_keys=False, width=120))
+    part.replace(folder / MANIFEST)
 
 
 def plan_times(ours: Bundle, theirs: Bundle, robot: RobotConfig, task: str) -> tuple[float, float]:

@@ -67,6 +67,22 @@ class DataSource(StrictModel):
     runs: dict[str, Sha256]
 
 
+class Quantiles(StrictModel):
+    """Of errors on held-out runs."""
+
+    q50: float
+    q95: float
+    q99: float
+
+
+class HoldoutErrors(StrictModel):
+    """End-effector errors [m] of open-loop rollouts over held-out runs: what to expect of this model on its robot."""
+
+    rollouts: int
+    one_step_m: Quantiles
+    horizon_m: Quantiles
+
+
 class Manifest(StrictModel):
     """See the module."""
 
@@ -88,6 +104,7 @@ class Manifest(StrictModel):
     plan: PlanSpec
     data: DataSource
     metrics: dict[str, float]
+    holdout: HoldoutErrors | None = None
     files: dict[str, Sha256]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,23 @@ class Rollout:
     q_max: Any
     velocity_limit: Any
     rate_limit: Any
+
+
+class Runs(Protocol):
+    """What a session of onnxruntime offers."""
+
+    def run(self, names: None, feed: dict[str, Any]) -> list[Any]:
+        """Outputs of the graph."""
+        ...
+
+
+def roll_open_loop(dynamics: Runs, x: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """States (S, H, nx) after each step of dynamics.onnx from x (S, nx) under u (S, H, nu)."""
+    state, out = x.astype(np.float32), []
+    for k in range(u.shape[1]):
+        state, _ = dynamics.run(None, {"x": state, "u": u[:, k].astype(np.float32)})
+        out.append(state.astype(np.float64))
+    return np.stack(out, axis=1)
 
 
 CostTerm = Callable[[Rollout, Any], Any]

@@ -28,7 +28,8 @@ from taustack.bags.writer import BagTopic, BagWriter
 from taustack.cli import main
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
-from taustack.sim.evaluate import EpisodeSpec, run_all
+from taustack.pool import Workers, run_all
+from taustack.sim.evaluate import EpisodeSpec, episode
 from taustack.sim.log import write_log
 
 
@@ -40,7 +41,7 @@ def bag(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(2)
     ]
     folder = tmp_path_factory.mktemp("bags") / "two"
-    write_log(folder, robot, [done.log for done in run_all(specs, workers=1) if done.log is not None], {"scenario": "nominal"})
+    write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {"scenario": "nominal"})
     return folder
 
 

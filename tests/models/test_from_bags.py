@@ -14,8 +14,9 @@ from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.models.dataset import Run
 from taustack.models.from_bags import PIECE_S, Harvest, runs_of
+from taustack.pool import Workers, run_all
 from taustack.retraining.data import gather
-from taustack.sim.evaluate import EpisodeSpec, run_all
+from taustack.sim.evaluate import EpisodeSpec, episode
 from taustack.sim.log import write_log
 
 TRACK, SAFETY = "taustack_msgs/msg/Track", "taustack_msgs/msg/Safety"
@@ -28,7 +29,7 @@ def bag(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(4)
     ]
     folder = tmp_path_factory.mktemp("bags") / "four"
-    write_log(folder, robot, [done.log for done in run_all(specs, workers=1) if done.log is not None], {})
+    write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {})
     return folder
 
 

@@ -13,8 +13,9 @@ from taustack.config import RobotConfig, SuccessConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.reference import Reference
-from taustack.errors import BadInput
+from taustack.errors import BadInput, TaustackError
 from taustack.kinematics import KinematicChain
+from taustack.pool import Workers
 from taustack.sim.baselines import LeastSquaresVelocity
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.evaluate import EpisodeSpec, evaluate, failure
@@ -167,11 +168,26 @@ def specs(robot: RobotConfig, planner: str, count: int, seed: int = 11) -> list[
 
 
 def test_metrics_do_not_depend_on_the_number_of_processes(robot: RobotConfig) -> None:
-    alone, pooled = (evaluate(specs(robot, "mppi", 3), workers) for workers in (1, 2))
+    alone, pooled = (evaluate(specs(robot, "mppi", 3), Workers(count=count)) for count in (1, 2))
     assert alone["commands_sha256"] == pooled["commands_sha256"]
     assert alone["success_rate"] == 1.0
     assert alone["limit_violations"] == 0
-    assert evaluate(specs(robot, "mppi", 3, seed=12), 1)["commands_sha256"] != alone["commands_sha256"]
+    assert evaluate(specs(robot, "mppi", 3, seed=12), Workers(count=1))["commands_sha256"] != alone["commands_sha256"]
+
+
+def test_ray_gives_the_same_metrics_as_the_pool(robot: RobotConfig) -> None:
+    some = specs(robot, "least_squares", 3)
+    here, there = evaluate(some, Workers(count=2)), evaluate(some, Workers(count=2, ray="local"))
+    for own in ("realtime_factor", "median_plan_ms"):  # of the moment
+        here.pop(own)
+        there.pop(own)
+    assert there == here
+
+
+def test_a_cluster_that_is_not_there_is_named(robot: RobotConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "1")
+    with pytest.raises(TaustackError, match="no Ray cluster at nonsense://nowhere"):
+        evaluate(specs(robot, "least_squares", 1), Workers(ray="nonsense://nowhere"))
 
 
 def test_an_obstacle_of_an_unknown_shape_is_refused(tmp_path: Path) -> None:

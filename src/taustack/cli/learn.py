@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taustack.cli.output import table, write_json
+from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
 
 RUN_SECONDS = 30.0
@@ -39,6 +39,7 @@ def _collect_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
     command.add_argument("--minutes", type=float, default=10.0, help="minutes of the robot's time (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
+    add_workers(command)
 
 
 def _train_arguments(command: argparse.ArgumentParser) -> None:
@@ -57,12 +58,11 @@ def collect(options: argparse.Namespace) -> int:
 
 
 def _collect(options: argparse.Namespace, folder: Path) -> None:
-    import multiprocessing
-
     from tqdm import tqdm
 
     from taustack.config import load_robot
     from taustack.models.dataset import write_dataset
+    from taustack.pool import run_all
     from taustack.sim.scenario import load_scenario
 
     if not 0 < options.minutes <= 600:
@@ -72,8 +72,8 @@ def _collect(options: argparse.Namespace, folder: Path) -> None:
     _require_writable(folder)
     count = max(2, round(options.minutes * 60 / RUN_SECONDS))
     jobs = [(robot.folder, options.scenario, options.minutes * 60 / count, options.seed * 100_003 + i) for i in range(count)]
-    with multiprocessing.get_context("spawn").Pool(min(count, os.cpu_count() or 1)) as pool:
-        runs = list(tqdm(pool.imap(_collect_job, jobs), total=count, desc="collecting", unit="run", disable=None))
+    with tqdm(total=count, desc="collecting", unit="run", disable=None) as bar:
+        runs = run_all(_collect_job, jobs, workers_of(options), bar.update)
     card = write_dataset(folder, runs, robot=robot.name, joint_names=robot.joint_names, dt=robot.rates.control_dt, scenario=options.scenario, seed=options.seed)
     print(f"{folder}: {len(card.runs)} runs, {card.minutes:g} minutes of {robot.name} ({options.scenario})")
 
@@ -108,6 +108,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
     from taustack.models.delay import aligned, identify_delay
     from taustack.models.export import write_bundle
     from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train, transitions
+    from taustack.sim.gate import state_holdout
     from taustack.sim.mjcf import chain_from_model, compile_model
 
     torch.set_num_threads(os.cpu_count() or 1)
@@ -126,7 +127,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
             f"{list(card.joint_names)}, {card.dt}",
             f"{list(robot.joint_names)}, {robot.rates.control_dt}, as in robot.yaml",
         )
-    delay = identify_delay(runs, card.joint_names)
+    logged, delay = runs, identify_delay(runs, card.joint_names)
     runs = aligned(runs, delay.steps)
     _require_writable(options.out.parent)
     config = TrainConfig(epochs=options.epochs, seed=options.train_seed)
@@ -150,6 +151,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
         data=DataSource(scenario=card.scenario, seed=card.seed, minutes=card.minutes, runs=card.runs), seed=options.train_seed, delay_steps=delay.steps,
         transitions=transitions(split_by_run(runs, config.holdout)[0]),
     )  # fmt: skip
+    state_holdout(options.out, robot, split_by_run(logged, config.holdout)[1])
     load_bundle(options.out, robot)
     if options.json:
         write_json(options.json, metrics)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taustack.cli.output import workers_of
 from taustack.cli.retrain import add_gate_arguments, base_bundle, conclude
 from taustack.errors import BadInput
 
@@ -135,7 +136,7 @@ def judge(options: argparse.Namespace) -> int:
     robot = load_robot(options.robot)
     load_task(robot, options.task)
     registry = registry_of(options)
-    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=options.workers)
+    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options))
     data = gather(options.data, robot)
     verdict = run_gate(options.bundle, base_bundle(options.base, robot, registry), robot, data.runs, suite, load_rules(options.rules))
     return conclude(options, registry, options.bundle, verdict, options.work / "report")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from taustack.errors import BadInput
+from taustack.pool import Workers
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -23,6 +25,23 @@ def write_json(path: Path, data: Any) -> None:
         part.replace(path)
     except OSError as error:
         raise BadInput(path, "", error.strerror or str(error), "a place that can be written") from None
+
+
+def add_workers(command: argparse.ArgumentParser) -> None:
+    """Where many runs are run."""
+    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    command.add_argument("--ray", default="", metavar="ADDRESS", help="run them on a Ray cluster; `local` starts one here")
+
+
+def workers_of(options: argparse.Namespace) -> Workers:
+    """As `add_workers` has them.
+
+    Raises:
+        BadInput: fewer than one process.
+    """
+    if options.workers is not None and options.workers < 1:
+        raise BadInput("argument", "--workers", options.workers, "at least 1")
+    return Workers(count=options.workers, ray=options.ray)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.output import table, write_json
+from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_gate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--episodes", type=int, default=20, help="episodes a scenario and bundle (default: %(default)s)")
     command.add_argument("--gate-seed", type=int, default=101, help="seed of the closed loop (default: %(default)s)")
     command.add_argument("--rules", type=Path, help="YAML file of the gate's rules (default: the stack's own)")
-    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    add_workers(command)
     command.add_argument("--registry", type=Path, help="folder of the registry (default: TAUSTACK_REGISTRY, or ./registry)")
     command.add_argument("--json", type=Path, help="write the gate's report to this file")
 
@@ -105,7 +105,7 @@ def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: 
     from taustack.models.gate import load_rules
     from taustack.sim.gate import GateSuite, run_gate
 
-    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=options.workers)
+    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options))
     with tqdm(total=2 * options.episodes * len(suite.scenarios), desc="gate", unit="episode", disable=None) as bar:
         return run_gate(candidate, base, robot, trained.held, suite, load_rules(options.rules), bar.update)
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.output import table, write_json
+from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of goals, noise and sensors (default: %(default)s)")
-    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    add_workers(command)
     command.add_argument("--log", type=Path, help="write a bag of the episodes into this folder; it must not be there yet")
     command.add_argument("--json", type=Path, help="write the metrics to this file")
     command.set_defaults(function=simulate)
@@ -35,7 +35,8 @@ def simulate(options: argparse.Namespace) -> int:
 
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
-    from taustack.sim.evaluate import EpisodeSpec, run_all
+    from taustack.pool import run_all
+    from taustack.sim.evaluate import EpisodeSpec, episode
     from taustack.sim.evaluate import metrics as metrics_of
     from taustack.sim.log import write_log
     from taustack.sim.planners import PLANNERS
@@ -68,7 +69,7 @@ def simulate(options: argparse.Namespace) -> int:
     ]
     with tqdm(total=len(specs), unit="episode", disable=None) as bar:
         started = time.perf_counter()
-        episodes = run_all(specs, options.workers, bar.update)
+        episodes = run_all(episode, specs, workers_of(options), bar.update)
         metrics = metrics_of(episodes, time.perf_counter() - started)
     metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": options.planner, "seed": options.seed} | metrics
     if options.log:

@@ -19,6 +19,7 @@ from taustack.models.delay import aligned
 from taustack.models.export import write_bundle
 from taustack.models.train_dynamics import History, Start, TrainConfig, split_by_run, train, transitions
 from taustack.retraining.data import LoggedData
+from taustack.sim.gate import state_holdout
 from taustack.sim.mjcf import chain_from_model, compile_model
 
 HOLDOUT = 0.2
@@ -69,4 +70,5 @@ def fine_tune(data: LoggedData, robot: RobotConfig, spec: RetrainSpec, work: Pat
         data=DataSource(scenario="logs", seed=spec.seed, minutes=card.minutes, runs=card.runs), seed=spec.seed, delay_steps=steps,
         transitions=transitions(aligned(learned, steps)),
     )  # fmt: skip
+    state_holdout(work / "candidate", robot, held)
     return Trained(folder=work / "candidate", held=held, history=history, minutes=card.minutes)

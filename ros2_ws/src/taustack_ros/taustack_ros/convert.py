@@ -69,6 +69,24 @@ def track_message(rows: TrackRows, anchor: float, seq: int, lost: int, names: Se
     return out
 
 
+def track_rows(message: msg.Track, ours: Sequence[str]) -> TrackRows:
+    """Rows of the tracker with the joints in our order. Raises BadInput that names the field."""
+    joints, rows = JointMap.between(message.name, ours, "topic track"), len(message.t)
+    vectors = {}
+    for name in ("q", "dq", "q_ref", "dq_ref", "torque"):
+        values = np.asarray(getattr(message, name), dtype=float)
+        if values.size != rows * len(ours):
+            raise BadInput("topic track", name, f"{values.size} values", f"{rows * len(ours)}, rows times joints")
+        vectors[name] = values.reshape(rows, -1)[:, joints.index]
+    for name, count in (("tick", 1), ("epoch", 1), ("state", 1), ("plan_seq", 1), ("ee", 3)):
+        if len(getattr(message, name)) != count * rows:
+            raise BadInput("topic track", name, f"{len(getattr(message, name))} values", f"{count * rows}, {count} a row")
+    return TrackRows(
+        t=np.asarray(message.t), tick=np.asarray(message.tick), plan_seq=np.asarray(message.plan_seq), epoch=np.asarray(message.epoch),
+        state=np.asarray(message.state), ee=np.asarray(message.ee, dtype=float).reshape(rows, 3), **vectors,
+    )  # fmt: skip
+
+
 def _array(code: str, values: NDArray[Any]) -> array.array[Any]:
     """What rclpy takes without looking at each element."""
     return array.array(code, np.ascontiguousarray(values, dtype=np.dtype(code)).tobytes())

@@ -15,13 +15,16 @@ from taustack_msgs.srv import PredictRollout
 
 from taustack.config import load_robot
 from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.drift import DriftMonitor
 from taustack.controllers.rehearsal import TIMEOUT_S, start_rehearsal
 from taustack.errors import BadInput, TaustackError
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS
 from taustack.models.registry import SHIPPED, Live, Registry, registry_root
+from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
+from taustack_ros.convert import track_rows
 from taustack_ros.process import run_node
 
 LARGEST_REQUEST = 2_000_000  # values in u
@@ -41,10 +44,12 @@ class DynamicsServer(Node):
         self.live = self.registry.live() if self.registry else Live(version=fixed)
         self._trying: tuple[Live, subprocess.Popen[str], float] | None = None
         self._refused: tuple[Live, str] | None = None
+        self._chain = chain_from_model(compile_model(self.robot), self.robot)
         self._model = self.create_publisher(topics.MODEL.type, topics.MODEL.name, topics.MODEL.qos)
         self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
         self._serve(self._load(Path(fixed) if fixed else self._folder(self.live), self.live))
         self.create_service(topics.SERVICES["predict_rollout"], "predict_rollout", self._predict_rollout)
+        self.create_subscription(topics.TRACK.type, topics.TRACK.name, self._on_track, topics.TRACK.qos)
         self.create_timer(1.0, self._publish_diagnostics)
 
     def run(self, stop: StopFlag) -> None:
@@ -104,6 +109,7 @@ class DynamicsServer(Node):
     def _serve(self, bundle: Bundle) -> None:
         """Take a bundle for predictions and announce it."""
         self.bundle, self._session = bundle, bundle.session(DYNAMICS)
+        self._monitor = DriftMonitor(bundle, self._chain)
         manifest = bundle.manifest
         out = msg.Model(
             robot=self.robot.name, name=manifest.name, version=manifest.version if self.registry is None else self.live.version,
@@ -114,11 +120,31 @@ class DynamicsServer(Node):
         self._model.publish(out)
         self.get_logger().info(f"live: {manifest.name}/{out.version} ({bundle.sha256[:12]})")
 
+    def _on_track(self, message: msg.Track) -> None:
+        """Compare what the robot did with what the model says of it."""
+        try:
+            rows = track_rows(message, self.robot.joint_names)
+        except BadInput as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
+        before, now = self._monitor.drift, self._monitor.add(rows)
+        if now.drifting and not before.drifting:
+            share = 100 * max(now.beyond_one_step, now.beyond_horizon)
+            self.get_logger().warning(f"the robot is not what the model learned: {share:.0f} % of its errors beyond the hold-out's 95 % quantile")
+        elif before.drifting and not now.drifting:
+            self.get_logger().info("the robot does again what the model says")
+
     def _publish_diagnostics(self) -> None:
         level, message = DiagnosticStatus.OK, f"{self.bundle.manifest.name}, version {self.live.version}"
         if self.live.forced:
             level, message = DiagnosticStatus.WARN, f"{message}: promoted by force, {self.live.forced}"
         values = [KeyValue(key="version", value=self.live.version), KeyValue(key="sha256", value=self.bundle.sha256)]
+        drift = self._monitor.drift
+        values += [
+            KeyValue(key=key, value=f"{getattr(drift, key):.4g}") for key in ("rollouts", "one_step_m", "horizon_m", "beyond_one_step", "beyond_horizon")
+        ]
+        if drift.drifting:
+            level, message = DiagnosticStatus.WARN, f"{message}: the robot is not what it learned"
         if self._refused is not None:
             level = DiagnosticStatus.WARN
             values += [KeyValue(key="refused", value=self._refused[0].version), KeyValue(key="why", value=self._refused[1])]
