@@ -71,7 +71,7 @@ INFO: dict[str, KindInfo] = {
     "swapped_outputs": KindInfo("the actions of the first and the last joint change places"),
     "goal_jumps": KindInfo("the goal alternates between two places twice a second"),
     "actuator_saturated": KindInfo("the torque limits shrink to this fraction", (0.6, 0.95)),
-    "actuator_delayed": KindInfo("the reference arrives this much later", (0.002, 0.03), "s"),
+    "actuator_delayed": KindInfo("the reference arrives this much later; the queue it leaves empties 3 % faster than commands come", (0.002, 0.03), "s"),
     "joint_dead": KindInfo("a motor gives no torque", joint=True),
     "payload_dropped": KindInfo("the scenario's payload is gone from now on"),
     "pushed": KindInfo("a force pushes the end effector sideways", (5.0, 60.0), "N"),

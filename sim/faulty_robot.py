@@ -15,6 +15,7 @@ from taustack.sim.plant import MujocoPlant
 
 FloatArray = NDArray[np.float64]
 HISTORY = 300  # measurements kept for delays
+DRAIN = 0.03  # a delay that ends leaves a queue, which empties by this much faster than the commands come
 
 
 class FaultyRobot:
@@ -73,7 +74,7 @@ class FaultyRobot:
             plant.step()
             return
         plant.torque_scale[:] = 1.0
-        plant.actuator_delay_s = plant.scenario.actuator_delay_s
+        delay_s = plant.scenario.actuator_delay_s
         plant.push[:] = 0.0
         for fault in self.faults:
             if not fault.active(t):
@@ -83,12 +84,13 @@ class FaultyRobot:
             elif fault.kind == "joint_dead":
                 plant.torque_scale[fault.joint] = 0.0
             elif fault.kind == "actuator_delayed":
-                plant.actuator_delay_s += fault.strength
+                delay_s += fault.strength
             elif fault.kind == "pushed":
                 plant.push[1] += fault.strength
             elif fault.kind == "payload_dropped" and self._payload_mass:
                 plant.model.body("payload").mass[0] = 1e-6
                 plant.model.body("payload").inertia[:] = 1e-9
+        plant.actuator_delay_s = max(delay_s, plant.actuator_delay_s - DRAIN * plant.dt)
         plant.step()
 
     def _spoil(self, state: RobotState, fault: Fault) -> RobotState:
