@@ -62,7 +62,7 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
         "taustack/controllers/mppi.py", "taustack/controllers/costs/goal_position.py", "taustack/models/export.py", "taustack/sim/plant.py",
-        "taustack/sim/scenarios/lag.yaml", "taustack/robots/panda/robot.yaml", "taustack/robots/panda/model.xml",
+        "taustack/sim/scenarios/lag.yaml", "taustack/models/gate_rules.yaml", "taustack/robots/panda/robot.yaml", "taustack/robots/panda/model.xml",
         "taustack/robots/panda/tasks/reach.yaml", "taustack/robots/panda/bundle/plan_mppi.onnx", "taustack/launch/sim.launch.yaml", "taustack/py.typed",
     ):  # fmt: skip
         assert needed in names
