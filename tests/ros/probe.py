@@ -127,7 +127,7 @@ def diagnostics(probe: Probe) -> Any:
         message = probe.newest.get("/diagnostics")
         if message is not None:
             found.update({status.name: {value.key: value.value for value in status.values} for status in message.status})
-        return {"tracker", "controller", "driver"} <= set(found)
+        return {"tracker", "controller", "driver", "dynamics_server: model"} <= set(found)
 
     assert probe.until(seen), sorted(found)
     return found
