@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from taustack.controllers.wire import CommandOut, Measurement, pack_command, reader, unpack_measurement, writer
 from taustack.errors import TaustackError
 from taustack.layout import RobotState
+from taustack.stop_flag import StopFlag
 
 FloatArray = NDArray[np.float64]
 
@@ -30,23 +31,38 @@ class SharedHardware:
         self._newest: Measurement | None = None
         self.unreadable = 0
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait for the first measurement.
+    def wait(self, timeout_s: float, stop: StopFlag | None = None) -> bool:
+        """Wait for the first measurement; False if `stop` was set before it came.
 
         Raises:
             TaustackError: none came.
         """
         until = self.clock() + timeout_s
-        while self._look() is None:
+        while not self.look():
+            if stop is not None and stop.is_set():
+                return False
             if self.clock() > until:
                 raise TaustackError(f"no measurement from the robot within {timeout_s:g} s: is its process running?")
             time.sleep(0.01)
+        return True
+
+    def look(self) -> bool:
+        """Take in the newest measurement, which `read` gives until the next look; False before the first one came.
+
+        Look before reading the clock: a process that is not run between the two then finds the measurement old, never in the future.
+        """
+        data = self._measurements.newest_message()
+        if data is not None:
+            try:
+                self._newest = unpack_measurement(data, self.n)
+            except ValueError:
+                self.unreadable += 1
+        return self._newest is not None
 
     def read(self) -> RobotState:
-        """Newest measurement; the same one again while there is no newer."""
-        newest = self._look()
-        assert newest is not None, "call wait() first"
-        return newest.state
+        """The measurement of the last look."""
+        assert self._newest is not None, "call wait() first"
+        return self._newest.state
 
     def write(self, q_ref: FloatArray, dq_ref: FloatArray) -> None:
         self._commands.write(pack_command(CommandOut(t=self.clock(), q_ref=q_ref, dq_ref=dq_ref, damped=False)))
@@ -67,12 +83,3 @@ class SharedHardware:
         """Let the channels go."""
         self._measurements.close()
         self._commands.close()
-
-    def _look(self) -> Measurement | None:
-        data = self._measurements.newest_message()
-        if data is not None:
-            try:
-                self._newest = unpack_measurement(data, self.n)
-            except ValueError:
-                self.unreadable += 1
-        return self._newest

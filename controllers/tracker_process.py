@@ -59,7 +59,8 @@ class TrackerProcess:
 
     def run(self, stop: StopFlag) -> None:
         """Tick until stopped and at rest."""
-        self.hardware.wait(FIRST_MEASUREMENT_S)
+        if not self.hardware.wait(FIRST_MEASUREMENT_S, stop):
+            return
         stopped_at: float | None = None
 
         def step(deadline: float, ticks: int) -> bool:
@@ -76,8 +77,11 @@ class TrackerProcess:
 
     def tick(self, hold: str | None = None) -> None:
         """One tick at the clock's time."""
-        now, began = self.clock(), time.thread_time()
-        for data in self._plans.new():
+        began = time.thread_time()
+        plans = self._plans.new()
+        self.hardware.look()
+        now = self.clock()
+        for data in plans:
             try:
                 self.core.offer(unpack_plan(data))
             except ValueError:

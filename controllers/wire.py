@@ -27,10 +27,10 @@ PLAN_HEAD = np.dtype([
 ])  # fmt: skip
 REQUEST = np.dtype([("t", "<f8"), ("estop", "?"), ("resets", "<u8"), ("estop_reason", f"S{TEXT}"), ("hold", f"S{TEXT}")])
 CAPACITY = {
-    "measurement": 8192, "command": 4096, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
+    "measurement": 8192, "command": 2048, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
     "request": REQUEST.itemsize, "terminal": REQUEST.itemsize, "supervisor": REQUEST.itemsize,
 }  # fmt: skip
-SLOTS = {"command": 64, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
+SLOTS = {"command": 512, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
 
 
 def writer(folder: Path, name: str) -> Writer:

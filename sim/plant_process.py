@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.wire import Measurement, pack_measurement, reader, unpack_command, writer
+from taustack.controllers.wire import CommandOut, Measurement, pack_measurement, reader, unpack_command, writer
 from taustack.layout import RobotState
 from taustack.realtime import Durations, freeze_garbage, run_periodic
 from taustack.sim.faulty_robot import FaultyRobot
@@ -21,12 +22,13 @@ from taustack.sim.scenario import Scenario
 from taustack.stop_flag import StopFlag
 
 TRACE_S = 120.0  # the newest part of the run that is kept
-CATCH_UP = 100  # steps at most that are made up for after the process did not run: a real robot does not pause
+TINY_S = 1e-6
+CATCH_UP_S = 1.0  # at most that is made up for after the process did not run: a real robot does not pause
 AFTER_STOP_S = 0.5  # the robot outlives who commands it, so that its watchdog ends the motion
 
 
 class Trace:
-    """The truth, one row a step: t, self_stopped, damped, then q, dq, q_ref, dq_ref, torque (n each) and the end effector (3)."""
+    """The truth, one row a tracker period: t, self_stopped, damped, then q, dq, q_ref, dq_ref, torque (n each) and the end effector (3)."""
 
     def __init__(self, n: int, rows: int) -> None:
         self.n, self.rows = n, np.zeros((rows, 6 + 5 * n))
@@ -48,7 +50,7 @@ class Trace:
 
 
 class PlantProcess:
-    """Commands in, measurements out, one step of the plant a period.
+    """Commands in, measurements out, at the tracker's rate.
 
     Args:
         robot, scenario: what is simulated, with its faults; their times count from the first command.
@@ -65,46 +67,57 @@ class PlantProcess:
         self.trace = Trace(robot.n, round(TRACE_S * robot.rates.plant_hz))
         self.lateness = Durations()
         self.unreadable = 0
+        # One wake-up a tracker period: the commands come no faster, and each wake-up costs a busy machine more than a step.
+        self._steps = round(robot.rates.plant_hz / robot.rates.tracker_hz)
+        self.period_s = self._steps * self.plant.dt
 
     def run(self, stop: StopFlag) -> None:
         """Step until stopped."""
-        # One wake-up a tracker period: the commands come no faster, and each wake-up costs a busy machine more than a step.
-        steps = round(self.robot.rates.plant_hz / self.robot.rates.tracker_hz)
         stopped_at: float | None = None
 
         def step(deadline: float, ticks: int) -> bool:
             nonlocal stopped_at
             if stop.is_set() and stopped_at is None:
                 stopped_at = deadline
-            self.step(min(ticks * steps, CATCH_UP))
+            self.step(ticks)
             return stopped_at is None or deadline - stopped_at < AFTER_STOP_S
 
         freeze_garbage()
-        run_periodic(steps * self.plant.dt, step, self.lateness, self.clock)
+        run_periodic(self.period_s, step, self.lateness, self.clock)
 
-    def step(self, steps: int = 1) -> None:
-        """Take the commands that came, each in its turn over the steps, simulate, measure."""
-        commands = self._commands.new()
-        taken = 0
-        for i in range(steps):
-            due = -(-len(commands) * (i + 1) // steps)
-            for data in commands[taken:due]:
-                self._take(data)
-            taken = due
-            self.hardware.step()
+    def step(self, periods: int = 1) -> None:
+        """Simulate the tracker's periods that ended since the last call, each with the commands of its time, and measure.
+
+        Of a pause longer than CATCH_UP_S the beginning is simulated: in it the tracker, which got no measurement, came to rest.
+        Commands that left the channel meanwhile are missed as a real robot would miss them: it stops by itself.
+        """
         now = self.clock()
-        self.trace.add(now, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
+        commands = self._new_commands()
+        simulated = min(periods, round(CATCH_UP_S / self.period_s))
+        for left in range(periods - 1, periods - 1 - simulated, -1):
+            end = now - left * self.period_s
+            while commands and (left == 0 or commands[0].t <= end + TINY_S):
+                self._take(commands.popleft())
+            for _ in range(self._steps):
+                self.hardware.step()
+            self.trace.add(end, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
+        for command in commands:
+            self._take(command)
         state = self.hardware.read()
         lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
         measured = dataclasses.replace(state, t=now - lag)
         self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
 
-    def _take(self, data: bytes) -> None:
-        try:
-            command = unpack_command(data, self.robot.n)
-        except ValueError:
-            self.unreadable += 1
-            return
+    def _new_commands(self) -> deque[CommandOut]:
+        commands: deque[CommandOut] = deque()
+        for data in self._commands.new():
+            try:
+                commands.append(unpack_command(data, self.robot.n))
+            except ValueError:
+                self.unreadable += 1
+        return commands
+
+    def _take(self, command: CommandOut) -> None:
         if command.damped:
             self.hardware.damp()
         else:

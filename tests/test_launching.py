@@ -91,7 +91,7 @@ def test_processes_start_in_order_speak_with_their_names_and_stop(programs: Call
 
 
 def test_a_process_that_will_not_stop_is_killed(programs: Callable[..., LaunchSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "GRACE_S", {signal.SIGINT: 0.2, signal.SIGTERM: 0.2, signal.SIGKILL: 2.0})
+    monkeypatch.setattr(runner_module, "GRACE_S", {signal.SIGTERM: 0.2, signal.SIGKILL: 2.0})
     out = io.StringIO()
     runner = Runner(programs(stubborn=STUBBORN), out)
     runner.start()
@@ -136,12 +136,12 @@ def wait_for(process: subprocess.Popen[str], text: str) -> list[str]:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_orphan_is_left_however_the_runner_ends(how: signal.Signals) -> None:
     process = up("up", "sim", "log:=")
-    wait_for(process, "tracker at 500 Hz")
+    wait_for(process, "idle -> ready")  # some of the others are still starting
     children = children_of(process.pid)
     assert len(children) == 9  # eight nodes, and the terminal's e-stop
     process.send_signal(how)
-    process.wait(timeout=40)  # nine processes that may still be starting, on a machine that others share
-    assert eventually(lambda: not any(alive(pid) for pid in children), 15.0)
+    process.wait(timeout=120)  # nine processes that may still be starting, on a machine that others share
+    assert eventually(lambda: not any(alive(pid) for pid in children), 60.0)
     rest = process.stdout.read() if process.stdout is not None and how != signal.SIGKILL else ""
     if how != signal.SIGKILL:
         assert process.returncode == 0
@@ -154,7 +154,7 @@ def test_interrupting_the_main_job_brings_the_arm_to_rest_first(tmp_path: Path) 
     wait_for(process, "   2  ")  # the arm is on its way to the third goal
     children = children_of(process.pid)
     process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=30)[0]
+    rest = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "at rest: True" in rest
     assert "interrupted" in rest
@@ -166,7 +166,7 @@ def test_interrupting_the_main_job_brings_the_arm_to_rest_first(tmp_path: Path) 
 @pytest.mark.ros
 def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
     process = up("run", "panda", "--runs", str(tmp_path), "--goals", "2", "--seed", "3")
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
     folder = tmp_path / "latest"
     summary = json.loads((folder / "summary.json").read_text())
@@ -189,13 +189,13 @@ def test_a_second_stack_in_one_domain_is_refused(tmp_path: Path) -> None:
         wait_for(first, "up: subgoal_planner")
         time.sleep(15.0)  # the first is no newcomer any more
         second = up("up", "sim", "log:=")
-        said = second.communicate(timeout=90)[0]
+        said = second.communicate(timeout=180)[0]
         assert second.returncode == 2
         assert "another stack runs in this domain" in said
         assert first.poll() is None
     finally:
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=20)
+        first.communicate(timeout=120)
 
 
 @pytest.mark.ros
@@ -204,7 +204,7 @@ def test_a_damaged_bundle_stops_the_start_with_exit_code_two(bundle_copy: Path) 
     data[1000] ^= 1
     (bundle_copy / "plan_mppi.onnx").write_bytes(data)
     process = up("up", "sim", "log:=", f"bundle:={bundle_copy}")
-    said = process.communicate(timeout=40)[0]
+    said = process.communicate(timeout=120)[0]
     assert process.returncode == 2
     assert "plan_mppi.onnx: sha256" in said
 

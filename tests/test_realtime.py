@@ -23,9 +23,9 @@ class Clock:
         self.now += seconds
 
 
-def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float]) -> tuple[list[tuple[float, int]], Durations]:
+def drive(monkeypatch: pytest.MonkeyPatch, work_s: list[float], oversleeps_s: dict[int, float] | None = None) -> tuple[list[tuple[float, int]], Durations]:
     clock, lateness, calls = Clock(), Durations(), []
-    monkeypatch.setattr(realtime.time, "sleep", clock.sleep)
+    monkeypatch.setattr(realtime.time, "sleep", lambda seconds: clock.sleep(seconds + (oversleeps_s or {}).get(len(calls), 0.0)))
 
     def step(deadline: float, ticks: int) -> bool:
         calls.append((round(deadline - 100.0, 6), ticks))
@@ -47,7 +47,14 @@ def test_a_missed_tick_is_skipped_and_never_caught_up(monkeypatch: pytest.Monkey
     calls, lateness = drive(monkeypatch, [0.0355, 0.0, 0.0])
     assert calls == [(0.01, 1), (0.04, 3), (0.05, 1)]
     assert lateness.skipped == 2
-    assert lateness.percentiles_ms()["max"] == pytest.approx(5.5, abs=1e-6)
+    assert lateness.percentiles_ms()["max"] == pytest.approx(25.5, abs=1e-6)
+
+
+def test_a_tick_that_is_woken_late_knows_at_once_how_many_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, lateness = drive(monkeypatch, [0.0, 0.0, 0.0], oversleeps_s={1: 0.0355})
+    assert calls == [(0.01, 1), (0.05, 4), (0.06, 1)]
+    assert lateness.skipped == 3
+    assert lateness.percentiles_ms()["max"] == pytest.approx(35.5, abs=1e-6)
 
 
 def test_a_ring_keeps_the_newest_in_order() -> None:

@@ -56,18 +56,18 @@ def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: 
         lateness: counts the start of each tick after its deadline.
     """
     deadline = clock() + period_s
-    ticks = 1
     while True:
         now = clock()
         if deadline > now:
             time.sleep(deadline - now)  # CPython sleeps with clock_nanosleep to an absolute time
             now = clock()
         lateness.add(now - deadline)
-        if not step(deadline, ticks):
+        missed = max(0, int((now - deadline) / period_s))  # while the step before worked, or while nobody woke this process
+        lateness.skipped += missed
+        deadline += missed * period_s
+        if not step(deadline, 1 + missed):
             return
-        ticks = max(1, int((clock() - deadline) / period_s))
-        lateness.skipped += ticks - 1
-        deadline += ticks * period_s
+        deadline += period_s
 
 
 def real_time_wanted() -> bool:

@@ -17,6 +17,7 @@ from taustack.controllers.wire import Request, pack_plan, pack_request, reader, 
 from taustack.errors import TaustackError, UnknownName
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import Scenario
+from taustack.stop_flag import StopFlag
 
 DT = 0.002
 
@@ -37,7 +38,7 @@ class Pair:
     def clock(self) -> float:
         return self.t
 
-    def run(self, seconds: float, speed: float | None = None, tracker: bool = True) -> None:
+    def run(self, seconds: float, speed: float | None = None, tracker: bool = True, plant: bool = True) -> None:
         for tick in range(round(seconds / DT)):
             for name, ask in self.asks.items():
                 self.channels[name].write(pack_request(Request(t=self.t, estop=ask.estop, hold=ask.hold, resets=ask.resets)))
@@ -51,7 +52,8 @@ class Pair:
                 self.channels["plan"].write(pack_plan(plan))
             if tracker:
                 self.tracker.tick()
-            self.plant.step(2)
+            if plant:
+                self.plant.step()
             self.t += DT
 
     @property
@@ -154,6 +156,48 @@ def test_a_tracker_that_stalls_is_noticed_and_takes_over_again(pair: Pair) -> No
     pair.run(0.4, speed=0.3)
     assert pair.state == "running"
     assert not pair.plant.plant.self_stopped
+
+
+@pytest.mark.parametrize("pause_s", [0.018, 0.15, 1.6])
+def test_a_plant_that_was_not_run_makes_up_for_it_with_the_commands_of_their_time(pair: Pair, pause_s: float) -> None:
+    """A real robot does not pause: neither a leap nor a burst of speed may come of it."""
+    pair.run(0.02)
+    pair.run(0.4, speed=0.3)
+    pair.run(pause_s, speed=0.3, plant=False)
+    pair.t -= DT
+    pair.plant.step(round(pause_s / DT))
+    pair.t += DT
+    pair.run(0.3)
+    trace = pair.plant.trace.columns()
+    np.testing.assert_allclose(np.diff(trace["t"][1:]), DT, atol=1e-9 if pause_s < 1.0 else 1.0)
+    assert np.abs(np.diff(trace["q_ref"], axis=0)).max() <= 0.31 * DT
+    assert np.abs(trace["dq"]).max() < 0.4
+    assert pair.plant.plant.self_stop.refused == 0 or pause_s > 1.0  # commands older than that are gone: it stopped by itself
+    assert np.abs(trace["dq"]).max() > 0.25  # it did move
+
+
+def test_a_tracker_that_is_held_up_in_a_tick_sees_no_measurement_from_the_future(pair: Pair) -> None:
+    """The clock is read after the measurement: what comes while nobody runs this process is of the next tick."""
+    pair.run(0.02)
+    told = pair.t
+
+    def clock() -> float:
+        for _ in range(8):  # between this look at the clock and the next line
+            pair.t += DT
+            pair.plant.step()
+        return told
+
+    pair.tracker.clock = clock
+    pair.tracker.tick()
+    assert not pair.tracker.core.tracker.sensors.faults
+
+
+def test_a_tracker_that_waits_for_its_robot_can_be_stopped(robot: RobotConfig, tmp_path: Path) -> None:
+    tracker, stop = TrackerProcess(robot, tmp_path, None), StopFlag()
+    stop.set("SIGTERM")
+    tracker.run(stop)
+    assert tracker.lateness.total == 0
+    tracker.close()
 
 
 def test_garbage_in_a_channel_is_counted_and_passed_over(pair: Pair) -> None:

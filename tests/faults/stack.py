@@ -24,6 +24,7 @@ from taustack.shared_memory import session_folder
 
 PROBE = Path(__file__).resolve().parent.parent / "ros" / "probe.py"
 SLOW = 1.3  # factor on allowed times in real time, for a machine that other guests share
+WAIT_S = 60.0  # for what must come; how fast it came is judged by the plant's record
 
 
 class Stack:
@@ -42,7 +43,7 @@ class Stack:
 
     def measurement(self) -> Measurement:
         """What the plant says now."""
-        self.until(lambda: self._measurements.newest_message() is not None, 20.0)
+        self.until(lambda: self._measurements.newest_message() is not None)
         return unpack_measurement(self._measurements.newest_message() or b"", self.robot.n)
 
     def status(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class Stack:
         data = self._status.newest_message()
         return unpack_status(data) if data else {}
 
-    def until(self, done: Callable[[], object], timeout_s: float) -> bool:
+    def until(self, done: Callable[[], object], timeout_s: float = WAIT_S) -> bool:
         """Wait for something, with the runner at work."""
         end = time.monotonic() + timeout_s
         while not done():
@@ -71,7 +72,7 @@ class Stack:
                 return process
         raise AssertionError(f"{arguments} did not come up:\n{self.log.getvalue()}")
 
-    def ask(self, *arguments: str, timeout_s: float = 60.0) -> Any:
+    def ask(self, *arguments: str, timeout_s: float = 2 * WAIT_S) -> Any:
         """A ROS client whose answer is waited for; the runner is at work meanwhile."""
         call = [sys.executable, str(PROBE), *arguments]
         process = subprocess.Popen(call, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -88,9 +89,9 @@ class Stack:
 
     def wander(self, seconds: float = 60.0) -> None:
         """Make the arm move, and return in the middle of a motion."""
-        assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue(), 30.0), self.log.getvalue()
+        assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue()), self.log.getvalue()
         self.client("wander", str(seconds))
-        assert self.until(lambda: self.speed() > 0.3, 30.0), self.log.getvalue()
+        assert self.until(lambda: self.speed() > 0.3), self.log.getvalue()
 
     def pid(self, name: str) -> int:
         """Of a node of the graph."""
@@ -101,13 +102,13 @@ class Stack:
         os.kill(self.pid(name), number)
         return time.monotonic()
 
-    def rests(self, timeout_s: float) -> bool:
+    def rests(self, timeout_s: float = WAIT_S) -> bool:
         """True once the plant stands still."""
         return self.until(lambda: self.speed() < 0.02, timeout_s)
 
-    def state_is(self, state: str, timeout_s: float, reason: str = "") -> bool:
+    def state_is(self, state: str, reason: str = "") -> bool:
         """True once the tracker says so."""
-        return self.until(lambda: self.status().get("state") == state and reason in self.status().get("reason", ""), timeout_s)
+        return self.until(lambda: self.status().get("state") == state and reason in self.status().get("reason", ""))
 
     def stop(self) -> dict[str, np.ndarray]:
         """Stop everything; the plant's own record of the run, with its limits checked."""

@@ -20,7 +20,7 @@ from taustack.config import RobotConfig
 from taustack.controllers.wire import reader, unpack_status
 from taustack.shared_memory import session_folder, sessions_root
 
-from .stack import CONT, KILL, SLOW, STOP, Stack, alive
+from .stack import CONT, KILL, SLOW, STOP, WAIT_S, Stack, alive
 
 pytestmark = pytest.mark.ros
 Start = Callable[..., Stack]
@@ -50,8 +50,8 @@ def rested_after(trace: dict[str, np.ndarray], t: float, seconds: float) -> bool
 def test_a_killed_tracker_is_noticed_by_the_plant_in_20_ms_and_ends_the_run(start: Start, robot: RobotConfig) -> None:
     stack = start()
     at = stack.signal("tracker", KILL)
-    assert stack.until(lambda: stack.runner.poll() == ("tracker", -9), 2.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: stack.runner.poll() == ("tracker", -9))
+    assert stack.rests()
     trace = stack.stop()
     noticed = trace["t"][np.flatnonzero((trace["self_stopped"] > 0) & (trace["t"] > at - 0.005))[0]]
     assert noticed - at <= robot.safety.command_timeout_s + 2 * SLOW / robot.rates.tracker_hz
@@ -61,12 +61,12 @@ def test_a_killed_tracker_is_noticed_by_the_plant_in_20_ms_and_ends_the_run(star
 def test_a_stopped_tracker_is_noticed_and_comes_back_to_a_latched_hold(start: Start, robot: RobotConfig) -> None:
     stack = start()
     at = stack.signal("tracker", STOP)
-    assert stack.rests(1.0)
-    assert stack.until(lambda: stack.measurement().self_stopped, 0.1)
+    assert stack.rests()
+    assert stack.until(lambda: stack.measurement().self_stopped)
     time.sleep(0.8)  # the supervisor presses the e-stop
     stack.signal("tracker", CONT)
-    assert stack.state_is("holding", 2.0)
-    assert stack.until(lambda: bool(stack.status().get("estop")), 2.0)
+    assert stack.state_is("holding")
+    assert stack.until(lambda: bool(stack.status().get("estop")))
     trace = stack.stop()
     noticed = trace["t"][np.flatnonzero((trace["self_stopped"] > 0) & (trace["t"] > at - 0.005))[0]]
     assert noticed - at <= robot.safety.command_timeout_s + 2 * SLOW / robot.rates.tracker_hz
@@ -76,8 +76,8 @@ def test_a_stopped_tracker_is_noticed_and_comes_back_to_a_latched_hold(start: St
 def test_a_dead_bridge_is_a_hold(start: Start, robot: RobotConfig, number: int) -> None:
     stack = start()
     at = stack.signal("driver", number)
-    assert stack.until(lambda: stack.status().get("state") == "holding", 1.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: stack.status().get("state") == "holding")
+    assert stack.rests()
     if number == KILL:
         assert stack.runner.poll() == ("driver", -9)
     trace = stack.stop()
@@ -89,11 +89,11 @@ def test_a_controller_that_dies_or_hangs_is_a_hold_and_is_started_anew(start: St
     stack = start()
     at = stack.signal("controller", number)
     before = stack.pid("controller")
-    assert stack.state_is("holding", 1.0, "plan is stale")
-    assert stack.rests(1.0)
-    assert stack.until(lambda: "controller" in stack.runner.restarted, 8.0), stack.log.getvalue()
+    assert stack.state_is("holding", "plan is stale")
+    assert stack.rests()
+    assert stack.until(lambda: "controller" in stack.runner.restarted), stack.log.getvalue()
     assert stack.pid("controller") != before
-    assert stack.state_is("running", 20.0), stack.log.getvalue()
+    assert stack.state_is("running"), stack.log.getvalue()
     trace = stack.stop()
     assert rested_after(trace, at, 0.15 + 0.4 * SLOW)
 
@@ -103,7 +103,7 @@ def test_a_controller_that_dies_or_hangs_is_a_hold_and_is_started_anew(start: St
 def test_what_may_be_restarted_is_while_the_arm_stays_safe(start: Start, name: str, number: int) -> None:
     stack = start()
     stack.signal(name, number)
-    assert stack.until(lambda: name in stack.runner.restarted, 10.0), stack.log.getvalue()
+    assert stack.until(lambda: name in stack.runner.restarted), stack.log.getvalue()
     assert stack.runner.poll() is None
     assert stack.status()["state"] in ("running", "holding")
     stack.stop()
@@ -113,8 +113,8 @@ def test_what_may_be_restarted_is_while_the_arm_stays_safe(start: Start, name: s
 def test_a_dead_supervisor_is_a_pressed_estop(start: Start, robot: RobotConfig, number: int) -> None:
     stack = start()
     at = stack.signal("supervisor", number)
-    assert stack.until(lambda: stack.status().get("estop") == "the supervisor is silent", 1.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: stack.status().get("estop") == "the supervisor is silent")
+    assert stack.rests()
     trace = stack.stop()
     assert rested_after(trace, at, robot.safety.estop_timeout_s + 0.5 * SLOW)
 
@@ -122,13 +122,13 @@ def test_a_dead_supervisor_is_a_pressed_estop(start: Start, robot: RobotConfig, 
 def test_a_killed_logger_loses_less_than_a_second_and_what_it_wrote_can_be_saved(start: Start, tmp_path: Path) -> None:
     stack = start()
     log = tmp_path / "run" / "log"
-    assert stack.until(lambda: list(log.glob("*/*.mcap")), 10.0)
+    assert stack.until(lambda: list(log.glob("*/*.mcap")))
     stack.until(lambda: False, 2.0)
     stack.signal("logger", KILL)
     killed_ns = time.time_ns()
-    assert stack.until(lambda: "logger" in stack.runner.restarted and len(list(log.iterdir())) == 2, 15.0), stack.log.getvalue()
+    assert stack.until(lambda: "logger" in stack.runner.restarted and len(list(log.iterdir())) == 2), stack.log.getvalue()
     assert stack.status()["state"] in ("running", "holding")
-    assert stack.until(lambda: sum(path.stat().st_size for path in max(log.iterdir()).iterdir()) > 100_000, 20.0)
+    assert stack.until(lambda: sum(path.stat().st_size for path in max(log.iterdir()).iterdir()) > 100_000)
     stack.stop()
     cut, after = sorted(log.iterdir())
     saved, counts = recover(cut, tmp_path / "saved")
@@ -154,8 +154,8 @@ def test_silence_of_everyone_above_the_bridge_is_an_estop(start: Start, robot: R
     stack = start()
     for name in ("controller", "subgoal_planner", "dynamics_server", "supervisor"):
         at = stack.signal(name, STOP)
-    assert stack.until(lambda: bool(stack.status().get("estop")), 1.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: bool(stack.status().get("estop")))
+    assert stack.rests()
     assert rested_after(stack.stop(), at, robot.safety.estop_timeout_s + 0.5 * SLOW)
 
 
@@ -185,7 +185,7 @@ def start_runner(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
     raise AssertionError("the runner did not come up")
 
 
-def eventually(done: Callable[[], bool], timeout_s: float) -> bool:
+def eventually(done: Callable[[], bool], timeout_s: float = WAIT_S) -> bool:
     until = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > until:
@@ -203,11 +203,11 @@ def test_a_killed_launch_runner_leaves_no_process_and_no_memory(tmp_path: Path) 
     time.sleep(3.0)
     process.kill()
     process.wait()
-    assert gone(pids, 12.0)
+    assert gone(pids, WAIT_S)
     again, more = start_runner(tmp_path / "again")
     assert not (sessions_root() / f"run-{process.pid}").exists()
     again.terminate()
-    assert again.wait(timeout=20) == 0
+    assert again.wait(timeout=WAIT_S) == 0
     assert gone(more, 1.0)
     assert not (sessions_root() / f"run-{again.pid}").exists()
 
@@ -219,8 +219,8 @@ def test_a_terminal_that_dies_or_hangs_is_a_pressed_estop(start: Start, robot: R
     assert stack.runner.terminal is not None
     os.kill(stack.runner.terminal.process.pid, number)
     at = time.monotonic()
-    assert stack.until(lambda: "the terminal is silent" in stack.status().get("estop", ""), 1.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: "the terminal is silent" in stack.status().get("estop", ""))
+    assert stack.rests()
     os.kill(stack.runner.terminal.process.pid, CONT)
     assert rested_after(stack.stop(), at, robot.safety.estop_timeout_s + 0.5 * SLOW)
 
@@ -234,7 +234,7 @@ def test_a_stopped_launch_runner_changes_nothing_for_the_robot(tmp_path: Path) -
         return data is not None and unpack_status(data)["state"] == state
 
     try:
-        assert eventually(lambda: says("ready"), 15.0)
+        assert eventually(lambda: says("ready"))
         process.send_signal(STOP)
         time.sleep(1.5)
         assert says("ready")
@@ -242,7 +242,7 @@ def test_a_stopped_launch_runner_changes_nothing_for_the_robot(tmp_path: Path) -
     finally:
         process.send_signal(CONT)
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=WAIT_S) == 0
         status.close()
     assert gone(pids, 1.0)
 
@@ -252,10 +252,10 @@ def test_a_key_presses_the_estop_and_another_resets_it(start: Start) -> None:
     assert stack.runner.terminal is not None
     stack.runner.terminal.press()
     at = time.monotonic()
-    assert stack.until(lambda: "pressed by the terminal" in stack.status().get("estop", ""), 1.0)
-    assert stack.rests(1.0)
+    assert stack.until(lambda: "pressed by the terminal" in stack.status().get("estop", ""))
+    assert stack.rests()
     stack.runner.terminal.reset()
-    assert stack.until(lambda: stack.status().get("estop") == "", 1.0)
+    assert stack.until(lambda: stack.status().get("estop") == "")
     assert rested_after(stack.stop(), at, 0.2 + 0.4 * SLOW)
 
 
@@ -275,9 +275,9 @@ def test_an_estop_button_that_dies_is_pressed_and_one_that_leaves_is_not(start: 
     stack = start()
     left = stack.ask("estop", "0", "leaves")
     assert not left["estop"]
-    stack.client("estop", "0", "dies").wait(10)
-    assert stack.until(lambda: bool(stack.status().get("estop")), 2.0)
-    assert stack.rests(1.0)
+    stack.client("estop", "0", "dies").wait(WAIT_S)
+    assert stack.until(lambda: bool(stack.status().get("estop")))
+    assert stack.rests()
     stack.stop()
 
 
@@ -338,7 +338,7 @@ def test_a_signal_at_any_time_of_the_start_ends_everything(tmp_path: Path, numbe
     process, pids = start_runner(tmp_path / "run")
     time.sleep(after_s)
     process.send_signal(number)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=WAIT_S) == 0
     assert gone(pids, 1.0)
 
 
@@ -346,7 +346,7 @@ def test_a_signal_at_any_time_of_the_start_ends_everything(tmp_path: Path, numbe
 def test_a_signal_in_motion_brings_the_arm_to_rest_first(start: Start, number: int) -> None:
     stack = start()
     at = stack.signal("tracker", number)
-    assert stack.until(lambda: stack.runner.poll() is not None, 5.0)
+    assert stack.until(lambda: stack.runner.poll() is not None)
     assert rested_after(stack.stop(), at, 0.5 * SLOW)
     assert "at rest: True" in stack.log.getvalue()
 
@@ -359,6 +359,6 @@ def test_restarts_leave_nothing_behind(tmp_path: Path) -> None:
         process, pids = start_runner(tmp_path / str(i))
         time.sleep(1.0)
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=WAIT_S) == 0
         assert gone(pids, 1.0)
     assert set(sessions_root().glob("*")) <= before

@@ -16,7 +16,7 @@ from taustack.config import RobotConfig
 from taustack.manifest import MANIFEST, sha256_of
 from taustack.models.registry import LIVE, REPORT, Live, Registry
 
-from .stack import Stack
+from .stack import WAIT_S, Stack
 
 pytestmark = pytest.mark.ros
 
@@ -58,7 +58,7 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
     for act, name in ((lambda: registry.promote("1"), "first/1"), (lambda: registry.promote("2"), "second/2"), (registry.rollback, "first/1")):
         before = stack.log.getvalue().count("planning with")
         act()
-        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 90.0), stack.log.getvalue()  # type: ignore[misc]
+        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 2 * WAIT_S), stack.log.getvalue()  # type: ignore[misc]
         assert stack.log.getvalue().rsplit("planning with ", 1)[1].startswith(name)
         stack.until(lambda: False, 1.0)
     assert "controller" not in stack.runner.restarted
@@ -74,9 +74,9 @@ def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stac
     path.write_bytes(data)
     live = Live(version="1", sha256=sha256_of(registry.path("1") / MANIFEST), at="now")  # as if it was altered after its promotion
     (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
-    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 90.0), stack.log.getvalue()
+    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 2 * WAIT_S), stack.log.getvalue()
     assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
-    assert stack.until(lambda: stack.status().get("state") == "running", 5.0)
+    assert stack.until(lambda: stack.status().get("state") == "running")
     said = stack.ask("diagnostics")["dynamics_server: model"]
     assert said["version"] == "shipped"
     assert said["refused"] == "1"
@@ -85,8 +85,8 @@ def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stac
 
 def test_a_pointer_that_cannot_be_read_changes_nothing(stack: Stack, registry: Registry) -> None:
     (registry.folder / LIVE).write_text("version: [")
-    assert stack.until(lambda: "the registry cannot be read, shipped stays live" in stack.log.getvalue(), 10.0)
+    assert stack.until(lambda: "the registry cannot be read, shipped stays live" in stack.log.getvalue())
     registry._point(Live(version="9", at="now"))
-    assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1, 15.0)
+    assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1)
     assert np.isin(stack.status()["state"], ("running", "holding"))
     stack.stop()

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +31,21 @@ class Graph:
     environment: dict[str, str]
     log: io.StringIO
 
-    def ask(self, command: str, *arguments: str, timeout_s: float = 90.0) -> Any:
-        """Run a command of probe.py against the graph."""
+    def ask(self, command: str, *arguments: str, timeout_s: float = 180.0) -> Any:
+        """Run a command of probe.py against the graph; the runner is at work meanwhile."""
         call = [sys.executable, str(PROBE), command, *arguments]
-        done = subprocess.run(call, env=self.environment, capture_output=True, text=True, timeout=timeout_s)
-        answers = [line for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
-        assert answers, f"{done.stdout}\n{done.stderr}\n--- graph ---\n{self.log.getvalue()}"
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(call, env=self.environment, stdout=said, stderr=subprocess.STDOUT)
+            end = time.monotonic() + timeout_s
+            while process.poll() is None and time.monotonic() < end:
+                self.runner.poll()
+                time.sleep(0.02)
+            process.kill()
+            process.wait()
+            said.seek(0)
+            text = said.read()
+        answers = [line for line in text.splitlines() if line.startswith("ANSWER ")]
+        assert answers, f"{text}\n--- graph ---\n{self.log.getvalue()}"
         return json.loads(answers[0].removeprefix("ANSWER "))
 
 

@@ -30,7 +30,7 @@ class Probe(Node):
             self.create_subscription(topic.type, topic.name, lambda m, name=topic.name: self.newest.__setitem__(name, m), topic.qos)
         self.client = ActionClient(self, ReachGoal, "reach_goal", goal_service_qos_profile=topics.GOALS, result_service_qos_profile=topics.GOALS)
 
-    def until(self, done: Any, timeout_s: float = 30.0) -> bool:
+    def until(self, done: Any, timeout_s: float = 60.0) -> bool:
         end = time.monotonic() + timeout_s
         while not done():
             if time.monotonic() > end:
@@ -68,13 +68,13 @@ class Probe(Node):
 
     def trigger(self, name: str) -> dict[str, Any]:
         client = self.create_client(Trigger, name)
-        assert client.wait_for_service(timeout_sec=20.0)
+        assert client.wait_for_service(timeout_sec=90.0)
         future = client.call_async(Trigger.Request())
         assert self.until(future.done)
         return {"success": future.result().success, "message": future.result().message}
 
     def ready(self) -> None:
-        assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 40.0), (
+        assert self.until(lambda: self.client.server_is_ready() and {"robot_state", "model"} <= set(self.newest), 90.0), (
             f"graph is not up: {sorted(self.newest)}"
         )
         self.wait(0.7)
@@ -161,7 +161,7 @@ def flood(probe: Probe, count: str) -> Any:
     assert probe.until(lambda: all(f.done() for f in futures))
     accepted = sum(f.result().accepted for f in futures)
     probe.wait(1.2)
-    return {"accepted": accepted, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
+    return {"accepted": accepted, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=30.0)))}
 
 
 def second_publisher(probe: Probe) -> Any:
@@ -173,12 +173,12 @@ def second_publisher(probe: Probe) -> Any:
     during, speed = probe.safety(), max(abs(v) for v in probe.newest["robot_state"].dq)
     probe.destroy_publisher(publisher)
     probe.wait(1.0)
-    return {"during": during, "speed": speed, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
+    return {"during": during, "speed": speed, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=30.0)))}
 
 
 def bad_plans(probe: Probe) -> Any:
     """Publishes as the only one on `plan`: one plan of each fault, then good ones."""
-    assert probe.until(lambda: "robot_state" in probe.newest, 40.0)
+    assert probe.until(lambda: "robot_state" in probe.newest, 90.0)
     publisher = probe.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
     probe.until(lambda: publisher.get_subscription_count() >= 2)
     probe.wait(0.5)
@@ -216,7 +216,7 @@ def bad_plans(probe: Probe) -> Any:
 
 def rollout(probe: Probe) -> Any:
     client = probe.create_client(PredictRollout, "predict_rollout")
-    assert client.wait_for_service(timeout_sec=40.0)
+    assert client.wait_for_service(timeout_sec=90.0)
     probe.ready()
     state = probe.newest["robot_state"]
     x = [*state.q, *state.dq, *state.q_ref, *state.dq_ref]
@@ -237,7 +237,7 @@ def rollout(probe: Probe) -> Any:
 
 def parameters(probe: Probe) -> Any:
     client = probe.create_client(SetParameters, "controller/set_parameters")
-    assert client.wait_for_service(timeout_sec=40.0)
+    assert client.wait_for_service(timeout_sec=90.0)
 
     def put(name: str, value: Any) -> Any:
         future = client.call_async(SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()]))
@@ -252,7 +252,7 @@ def parameters(probe: Probe) -> Any:
         "fixed": put("robot", "other"), "text": put("temperature", "hot"),
     }  # fmt: skip
     # Late plans of the tests before may have left the slow fallback at work: what counts is that the goal is reached.
-    out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5, timeout_s=8.0)))
+    out["after"] = probe.result(probe.send(probe.goal(0.5, -0.2, 0.5, timeout_s=30.0)))
     put("cost.velocity", 1.0)
     put("temperature", 0.1)
     return out
@@ -344,7 +344,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
     for publisher, _ in publishers:
         probe.destroy_publisher(publisher)
     probe.wait(1.0)
-    return {"sent": sent, "during": during, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=8.0)))}
+    return {"sent": sent, "during": during, "after": probe.result(probe.send(probe.goal(0.5, 0.2, 0.5, timeout_s=30.0)))}
 
 
 def main() -> None:

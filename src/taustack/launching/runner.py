@@ -11,13 +11,14 @@ import time
 from dataclasses import dataclass, field
 from typing import IO
 
+from taustack.launching.dds_memory import sweep_dead_memory
 from taustack.launching.launch_file import LaunchSpec, NodeSpec
 from taustack.launching.parent import die_with_parent
 from taustack.launching.ros_environment import executable, ros_environment
 from taustack.launching.terminal import Terminal
 from taustack.shared_memory import remove_session, sweep_dead_sessions
 
-GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 4.0, signal.SIGKILL: 2.0}
+GRACE_S = {signal.SIGTERM: 12.0, signal.SIGKILL: 2.0}  # not SIGINT: a process that still imports answers that with a traceback
 BAD_INPUT = 2  # exit code of wrong input, which starting anew does not mend
 LONGEST_DELAY_S = 30.0  # of the back-off
 STEADY_S = 30.0  # a process that ran this long starts its back-off anew
@@ -66,6 +67,7 @@ class Runner:
     def start(self) -> None:
         """Start all processes in the order of the file; if one cannot start, the others are stopped."""
         sweep_dead_sessions()
+        sweep_dead_memory()
         remove_session(self.session)
         self.environment = ros_environment() | self.spec.environment | {"TAUSTACK_SESSION": self.session}
         try:
@@ -92,6 +94,7 @@ class Runner:
             self.waiting.append(Waiting(child.node, now + delay, restarts + 1))
         for due in [w for w in self.waiting if w.at <= now]:
             self.waiting.remove(due)
+            sweep_dead_memory()
             self.children.append(self._start(due.node, due.restarts))
             self.restarted.append(due.node.name)
         return None
@@ -108,7 +111,7 @@ class Runner:
         return 0 if ended is None or stop.is_set() else (ended[1] if ended[1] > 0 else 1)
 
     def stop(self) -> None:
-        """SIGINT, then SIGTERM, then SIGKILL to the process groups, the last started first; nothing of the session stays."""
+        """SIGTERM, then SIGKILL to the process groups, the last started first; nothing of the session stays."""
         self.waiting.clear()
         for number, grace in GRACE_S.items():
             alive = [child for child in reversed(self.children) if child.process.poll() is None]
