@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taustack.controllers.bundle import Bundle
 from taustack.controllers.wire import TrackRows
 from taustack.kinematics import KinematicChain
+from taustack.layout import STATES
 from taustack.manifest import DYNAMICS
 from taustack.rollout import roll_open_loop
 
@@ -21,7 +22,7 @@ LEAST = 15  # of them before anything is said
 DRIFTS, RECOVERS = 0.5, 0.2  # share of errors beyond the hold-out's 95 % quantile; 0.05 is what to expect
 MOVING = 0.05  # [rad/s or m/s] of some reference; at rest every model is right
 GAP_S = 0.01
-RUNNING = (2, 3)  # of Track.state: running, holding; a damped robot follows no reference
+FOLLOWS = tuple(STATES.index(name) for name in ("running", "holding"))  # a damped robot follows no reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class DriftMonitor:
             return self.drift
         if not self._joins(rows):
             self._rows, self._next_t = [], -np.inf
-        if not (np.isin(rows.state, RUNNING).all() and (rows.epoch == rows.epoch[0]).all() and (np.diff(rows.t) < GAP_S).all() and _finite(rows)):
+        if not (np.isin(rows.state, FOLLOWS).all() and (rows.epoch == rows.epoch[0]).all() and (np.diff(rows.t) < GAP_S).all() and _finite(rows)):
             self._rows, self._next_t = [], -np.inf
             return self.drift
         self._rows.append(rows)

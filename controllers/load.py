@@ -21,9 +21,8 @@ class LoadEstimate:
     """
 
     def __init__(self, robot: RobotConfig, dt: float) -> None:
-        self._stiffness = np.array([joint.stiffness for joint in robot.joints])
-        self._damping = np.array([joint.damping for joint in robot.joints])
-        self._limit, self._largest = robot.limits("torque"), robot.safety.largest_error
+        self._stiffness, self._damping, self._limit = robot.law
+        self._largest = robot.safety.largest_error
         rows = 1 + round(robot.safety.response_s / dt)
         self._q, self._dq = np.tile(robot.home, (rows, 1)), np.zeros((rows, robot.n))
         self._rows = 0

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from taustack.config import MPPIConfig, RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
 from taustack.controllers.noise import NoiseBank
-from taustack.controllers.plan import Plan
+from taustack.controllers.plan import Basis, Plan
+from taustack.controllers.trust import Trust
 from taustack.errors import PlanFailed, UnknownName
 from taustack.layout import Measured, RobotState
 from taustack.manifest import DYNAMICS
@@ -22,6 +24,19 @@ FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 HISTORY = 64  # measurements kept for the references of before
 NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """What the plan step gives: see Plan. median_excess: of the samples' costs over the least one."""
+
+    actions: FloatArray
+    states: FloatArray
+    cost: dict[str, float]
+    disagreement: FloatArray
+    effective_samples: float
+    nonfinite_samples: int
+    median_excess: float
 
 
 class MPPI:
@@ -34,7 +49,7 @@ class MPPI:
     Args:
         bundle: verified bundle that fits the robot.
         robot, task: limits, weights and parameters.
-        rng: source of the noise.
+        rng: source of the noise's seed.
         executor: runs the shards beside the first one; without it they run one after the other, with the same result.
         first_seq: sequence number of the first plan; a planner that takes over from another must begin above its last.
     """
@@ -50,10 +65,11 @@ class MPPI:
         self.terms = spec.cost_terms
         self.set_weights(task.cost)
         self._executor = executor
-        self._all_sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
-        self._sessions = self._all_sessions
+        self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
+        self._shards = spec.shards
         self._dynamics = bundle.session(DYNAMICS)
-        self._bank = noise_bank(bundle, robot, self.config, rng)
+        self._noise_seed = int(rng.integers(2**63))
+        self._bank = noise_bank(bundle, robot, self.config, self._noise_seed)
         self._seq = first_seq - 1
         self._rate = robot.limit_fraction * robot.limits("acceleration") * self.dt
         self.reset()
@@ -63,6 +79,8 @@ class MPPI:
         self._published: deque[Plan] = deque(maxlen=4)
         self._measured: deque[RobotState] = deque(maxlen=HISTORY)
         self._temperature = 1.0
+        holdout = self.bundle.manifest.holdout
+        self.trust = Trust.whole(self.horizon, holdout.disagreement.q99 if holdout is not None else None)
 
     def take_over(self, other: MPPI) -> None:
         """Go on where another planner stops, between two of its plans: its plans and measurements, its settings, its sequence numbers."""
@@ -89,7 +107,7 @@ class MPPI:
 
     def use_shards(self, shards: int | None) -> None:
         """Plan with fewer samples: only so many of the shards; None: all of them."""
-        self._sessions = self._all_sessions[:shards] if shards is not None else self._all_sessions
+        self._shards = shards if shards is not None else len(self._sessions)
 
     def next_seq(self) -> int:
         """The sequence number for a plan that another planner makes in this one's place."""
@@ -111,34 +129,53 @@ class MPPI:
         effective_t = state.t + self.latency_s
         self._measured.append(state)
         x = self.predict(state, effective_t)
-        mean = self._shifted(effective_t, x)
-        outputs = self._run_shards(x, mean, goal, tau)
+        basis = self._basis(np.array(goal, dtype=float), tau, self._shifted(effective_t, x))
+        done = self.compute(x, basis, self._seq + 1)
+        self._seq += 1
+        self._temperature = max(1e-6, self.config.temperature * done.median_excess)
+        self.trust = self.trust.after(done.disagreement)
+        plan = Plan(
+            seq=self._seq, state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=effective_t, dt=self.dt,
+            actions=done.actions, states=done.states, cost=done.cost, disagreement=done.disagreement,
+            effective_samples=done.effective_samples, nonfinite_samples=done.nonfinite_samples,
+            plan_time_s=time.perf_counter() - started, bundle_sha256=self.bundle.sha256, basis=basis,
+        )  # fmt: skip
+        self._published.append(plan)
+        return plan
+
+    def compute(self, x: FloatArray, basis: Basis, seq: int) -> Computed:
+        """The plan step itself: a pure function of the state (nx,) at its start, the basis and the plan's number.
+
+        Raises:
+            PlanFailed: no sample had a finite cost, or the result is not finite.
+        """
+        outputs = self._run_shards(x, basis, seq)
         sample_cost = np.concatenate([out[4] for out in outputs])
         finite = sample_cost < NON_FINITE
         if not finite.any():
             raise PlanFailed(f"none of {len(sample_cost)} samples had a finite cost")
-        share = self._shard_shares(outputs, sample_cost)
+        excess = sample_cost[finite].astype(float) - sample_cost.min()
+        # Share of each shard's softmax in the softmax over all samples, exact.
+        mass = np.array([np.exp(-(out[4].astype(float) - float(sample_cost.min())) / basis.temperature).sum() for out in outputs])
+        share = mass / mass.sum()
 
         def mix(i: int) -> FloatArray:
             return np.asarray(np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1))
 
-        weight = np.exp(-(sample_cost[finite].astype(float) - sample_cost.min()) / self._temperature)
-        self._temperature = max(1e-6, self.config.temperature * float(np.median(sample_cost[finite] - sample_cost.min())))
-        self._seq += 1
-        plan = Plan(
-            seq=self._seq, state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=effective_t, dt=self.dt,
+        weight = np.exp(-excess / basis.temperature)
+        done = Computed(
             actions=mix(0), states=mix(1), cost=dict(zip(self.terms, mix(2).tolist(), strict=True)), disagreement=mix(3),
             effective_samples=float(weight.sum() ** 2 / (weight**2).sum()), nonfinite_samples=int((~finite).sum()),
-            plan_time_s=time.perf_counter() - started, bundle_sha256=self.bundle.sha256,
+            median_excess=float(np.median(sample_cost[finite] - sample_cost.min())),
         )  # fmt: skip
-        if not (np.all(np.isfinite(plan.actions)) and np.all(np.isfinite(plan.states))):
+        if not (np.all(np.isfinite(done.actions)) and np.all(np.isfinite(done.states))):
             raise PlanFailed("the plan graph returned values that are not finite")
-        self._published.append(plan)
-        return plan
+        return done
 
     def rehearse(self, x: FloatArray) -> list[list[Float32]]:
         """Run every session once from x (nx,), for its first allocations; leaves no trace in later plans. The outputs of each shard."""
-        out = self._run_shards(x, np.zeros((self.horizon, self.robot.n), dtype=np.float32), np.asarray(self.robot.workspace.centre), 0.0)
+        basis = self._basis(np.asarray(self.robot.workspace.centre), 0.0, np.zeros((self.horizon, self.robot.n), dtype=np.float32))
+        out = self._run_shards(x, basis, 0)
         self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": np.zeros((1, self.robot.n), dtype=np.float32)})
         return out
 
@@ -153,7 +190,7 @@ class MPPI:
         for _ in range(round((t - now) / self.dt)):
             now += self.dt
             u = self._reference_at(now, x[3 * n :])
-            mean, _ = self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": u[None].astype(np.float32)})
+            mean, *_ = self._dynamics.run(None, {"x": x[None].astype(np.float32), "u": u[None].astype(np.float32)})
             x = mean[0].astype(float)
         return x
 
@@ -192,32 +229,32 @@ class MPPI:
         share = (at - low)[:, None]
         return np.asarray((1 - share) * knots[low] + share * knots[low + 1], dtype=np.float32)
 
-    def _run_shards(self, x: FloatArray, mean: Float32, goal: FloatArray, tau: float) -> list[list[Float32]]:
-        feeds = []
-        for _ in self._sessions:
-            noise = self._bank.draw()
-            feeds.append({
-                "x": x.astype(np.float32), "goal": goal.astype(np.float32), "tau": np.float32(tau), "mean": mean, "noise": noise,
-                "weights": self.weights, "temperature": np.float32(self._temperature),
-            })  # fmt: skip
-        feeds = [{key: np.asarray(value) for key, value in feed.items()} for feed in feeds]
+    def _basis(self, goal: FloatArray, tau: float, mean: Float32) -> Basis:
+        return Basis(
+            goal=goal, tau=float(tau), trust=self.trust.steps, mean=mean, weights=self.weights, temperature=self._temperature,
+            noise_seed=self._noise_seed, shards=self._shards,
+        )  # fmt: skip
+
+    def _run_shards(self, x: FloatArray, basis: Basis, seq: int) -> list[list[Float32]]:
+        same = {
+            "x": x, "goal": basis.goal, "tau": basis.tau, "trust": basis.trust, "mean": basis.mean, "weights": basis.weights, "temperature": basis.temperature,
+        }  # fmt: skip
+        same = {key: np.asarray(value, dtype=np.float32) for key, value in same.items()}
+        if self._bank.seed != basis.noise_seed:  # a logged plan of another planner is computed again
+            self._bank = noise_bank(self.bundle, self.robot, self.config, basis.noise_seed)
+        sessions = self._sessions[: basis.shards]
+        feeds = [same | {"noise": self._bank.draw(seq, shard)} for shard in range(len(sessions))]
         if self._executor is None:
-            return [session.run(None, feed) for session, feed in zip(self._sessions, feeds, strict=True)]
-        others = [self._executor.submit(session.run, None, feed) for session, feed in zip(self._sessions[1:], feeds[1:], strict=True)]
-        first = self._sessions[0].run(None, feeds[0])
+            return [session.run(None, feed) for session, feed in zip(sessions, feeds, strict=True)]
+        others = [self._executor.submit(session.run, None, feed) for session, feed in zip(sessions[1:], feeds[1:], strict=True)]
+        first = sessions[0].run(None, feeds[0])
         return [first, *(future.result() for future in others)]
 
-    def _shard_shares(self, outputs: list[list[Float32]], sample_cost: Float32) -> FloatArray:
-        """Share of each shard's softmax in the softmax over all samples (shards,), exact."""
-        best = float(sample_cost.min())
-        mass = np.array([np.exp(-(out[4].astype(float) - best) / self._temperature).sum() for out in outputs])
-        return np.asarray(mass / mass.sum())
 
-
-def noise_bank(bundle: Bundle, robot: RobotConfig, config: MPPIConfig, rng: np.random.Generator) -> NoiseBank:
+def noise_bank(bundle: Bundle, robot: RobotConfig, config: MPPIConfig, seed: int) -> NoiseBank:
     """The noise bank that fits a bundle's plan graph."""
     spec = bundle.manifest.plan
     return NoiseBank(
         horizon=spec.horizon, knots=config.noise_knots, std=config.noise_std * robot.limits("velocity"), floor=config.noise_floor,
-        samples=spec.samples_per_shard, members=spec.members, rng=rng,
+        samples=spec.samples_per_shard, members=spec.members, seed=seed,
     )  # fmt: skip

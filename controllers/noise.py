@@ -27,15 +27,13 @@ class NoiseBank:
         std: scale of the widest sequence (nu,).
         floor: scale of the narrowest, as a fraction.
         samples, members: K of one draw, and the groups it is laid out in.
-        rng: source of the bank and of the offsets.
+        seed: of the bank and of the offsets.
     """
 
-    def __init__(
-        self, *, horizon: int, knots: int, std: NDArray[np.float64], floor: float, samples: int, members: int, rng: np.random.Generator, size: int = 4096
-    ) -> None:
-        self._rng = rng
+    def __init__(self, *, horizon: int, knots: int, std: NDArray[np.float64], floor: float, samples: int, members: int, seed: int, size: int = 4096) -> None:
+        self.seed = seed
         self._samples, self._group = samples, samples // members
-        draws = rng.standard_normal((size + samples, knots, len(std)))
+        draws = np.random.default_rng(seed).standard_normal((size + samples, knots, len(std)))
         self._bank = np.einsum("hk,bku->hbu", spline_basis(horizon, knots), draws).astype(np.float32)
         within = np.arange(samples) % self._group
         scale = floor ** (within / max(1, self._group - 1))
@@ -43,7 +41,15 @@ class NoiseBank:
         self._scale = (scale[:, None] * std).astype(np.float32)
         self._size = size
 
-    def draw(self) -> Float32:
-        """Noise (H, K, nu)."""
-        offset = int(self._rng.integers(self._size))
+    def draw(self, seq: int, shard: int = 0) -> Float32:
+        """Noise (H, K, nu) of a shard of plan `seq`: the same for the same seed, whatever was drawn before."""
+        offset = _mixed(_mixed(self.seed ^ _mixed(seq)) + shard) % self._size
         return np.asarray(self._bank[:, offset : offset + self._samples] * self._scale)
+
+
+def _mixed(value: int) -> int:
+    """The bits of a 64-bit integer, well mixed (SplitMix64, Steele et al. 2014)."""
+    value = (value + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return value ^ (value >> 31)

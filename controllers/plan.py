@@ -13,6 +13,24 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a plan was computed from, beside its first state: with it the same plan step gives the same bits again.
+
+    goal (3,) [m]; tau: steps left to reach it; trust: steps that were sampled; mean (H, nu): the plan before, shifted; weights (T,) of the cost terms;
+    temperature; noise_seed of the planner; shards: how many of its sample shards were used.
+    """
+
+    goal: FloatArray
+    tau: float
+    trust: int
+    mean: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    temperature: float
+    noise_seed: int
+    shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """H actions with what the planner expects of them. Times are driver time [s].
 
@@ -34,6 +52,7 @@ class Plan:
     plan_time_s: float = 0.0
     bundle_sha256: str = ""
     planner: str = "mppi"
+    basis: Basis | None = None
 
     @property
     def end_t(self) -> float:

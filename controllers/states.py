@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-State = Literal["idle", "ready", "running", "holding", "damped"]
+from taustack.layout import State
+
 Event = Literal["trusted", "plan", "no_plan", "hold", "sensor_fault", "estop", "overload", "held_long", "reset"]
-STATES: tuple[State, ...] = get_args(State)
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {

@@ -16,8 +16,8 @@ from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
 from taustack.controllers.plan import Plan, PlanGate, PlanRules
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
-from taustack.controllers.states import Event, State, next_state
-from taustack.layout import RobotState
+from taustack.controllers.states import Event, next_state
+from taustack.layout import RobotState, State
 
 FloatArray = NDArray[np.float64]
 Load = tuple[FloatArray, FloatArray]  # torque and error (n,), see LoadEstimate

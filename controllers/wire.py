@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.plan import Plan
-from taustack.controllers.states import STATES, State
-from taustack.layout import Measured, RobotState
+from taustack.layout import STATES, Measured, RobotState, State
 from taustack.shared_memory import Reader, Writer
 
 FloatArray = NDArray[np.float64]

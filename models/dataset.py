@@ -14,6 +14,7 @@ from taustack.manifest import sha256_of
 from taustack.strict_yaml import StrictModel, load
 
 FloatArray = NDArray[np.float64]
+ARRAYS = ("x", "u", "ee", "torque")
 
 
 class DatasetCard(StrictModel):
@@ -31,11 +32,12 @@ class DatasetCard(StrictModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One uninterrupted run: x (T+1, nx), u (T, nu), and the end effector ee (T+1, 3) [m]."""
+    """One uninterrupted run: x (T+1, nx), u (T, nu), the end effector ee (T+1, 3) [m], and the joint torque (T+1, n) [N m or N]."""
 
     x: FloatArray
     u: FloatArray
     ee: FloatArray
+    torque: FloatArray
 
 
 def write_dataset(folder: Path, runs: list[Run], *, robot: str, joint_names: tuple[str, ...], dt: float, scenario: str, seed: int) -> DatasetCard:
@@ -44,7 +46,7 @@ def write_dataset(folder: Path, runs: list[Run], *, robot: str, joint_names: tup
     hashes: dict[str, str] = {}
     for i, run in enumerate(runs):
         path = folder / f"run_{i:03d}.npz"
-        np.savez_compressed(path, x=run.x.astype(np.float32), u=run.u.astype(np.float32), ee=run.ee.astype(np.float32))
+        np.savez_compressed(path, **{name: getattr(run, name).astype(np.float32) for name in ARRAYS})
         hashes[path.name] = sha256_of(path)
     minutes = sum(len(run.u) for run in runs) * dt / 60
     card = DatasetCard(robot=robot, joint_names=joint_names, dt=dt, scenario=scenario, seed=seed, minutes=round(minutes, 3), runs=hashes)
@@ -74,10 +76,15 @@ def _read_run(folder: Path, name: str, sha256: str, card: DatasetCard) -> Run:
     if found != sha256:
         raise BadInput(path, "sha256", found, sha256)
     with np.load(path, allow_pickle=False) as arrays:
-        run = Run(**{key: arrays[key].astype(np.float64) for key in ("x", "u", "ee")})
+        missing = [name for name in ARRAYS if name not in arrays.files]
+        if missing:
+            raise BadInput(path, "arrays", f"no {', '.join(missing)}", f"{', '.join(ARRAYS)}: collect it again")
+        run = Run(**{name: arrays[name].astype(np.float64) for name in ARRAYS})
     n = len(card.joint_names)
-    if run.x.shape != (len(run.u) + 1, 4 * n) or run.u.shape[1:] != (n,) or run.ee.shape != (len(run.x), 3):
-        raise BadInput(path, "shapes", f"x {run.x.shape}, u {run.u.shape}, ee {run.ee.shape}", f"x (T+1, {4 * n}), u (T, {n}), ee (T+1, 3)")
-    if not all(np.all(np.isfinite(a)) for a in (run.x, run.u, run.ee)):
-        raise BadInput(path, "x, u, ee", "NaN or infinite values", "finite values")
+    expected = {"x": (len(run.u) + 1, 4 * n), "u": (len(run.u), n), "ee": (len(run.u) + 1, 3), "torque": (len(run.u) + 1, n)}
+    found_shapes = {name: getattr(run, name).shape for name in ARRAYS}
+    if found_shapes != expected:
+        raise BadInput(path, "shapes", ", ".join(f"{k} {v}" for k, v in found_shapes.items()), f"x (T+1, {4 * n}), u (T, {n}), ee (T+1, 3), torque (T+1, {n})")
+    if not all(np.all(np.isfinite(getattr(run, name))) for name in ARRAYS):
+        raise BadInput(path, ", ".join(ARRAYS), "NaN or infinite values", "finite values")
     return run

@@ -59,7 +59,7 @@ def aligned(runs: list[Run], steps: int) -> list[Run]:
             continue
         n = run.u.shape[1]
         x = np.concatenate([run.x[steps:, : 2 * n], run.x[:-steps, 2 * n :]], axis=1)
-        out.append(Run(x=x, u=run.u[:-steps], ee=run.ee[steps:]))
+        out.append(Run(x=x, u=run.u[:-steps], ee=run.ee[steps:], torque=run.torque[steps:]))
     return out
 
 

@@ -29,6 +29,7 @@ from taustack.version import code_version
 
 PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
 PLAN_FILE = "plan_mppi.onnx"
+DYNAMICS_OUTPUTS = ("mean", "std", "torque")
 
 
 def export_graph(
@@ -72,7 +73,7 @@ def export_graph(
 def write_bundle(
     folder: Path, model: DynamicsEnsemble, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, terms: Mapping[str, CostTerm],
     *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int, delay_steps: int = 0,
-    transitions: tuple[Tensor, Tensor, Tensor] | None = None,
+    transitions: tuple[Tensor, ...] | None = None,
 ) -> Manifest:  # fmt: skip
     """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all.
 
@@ -86,12 +87,12 @@ def write_bundle(
         planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
     )
     bounds = ActionBounds.of(robot)
-    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
+    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, robot.limits("torque"), (robot.q_min, robot.q_max))
     rng = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work = Path(temporary) / "bundle"
         work.mkdir()
-        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), ("mean", "std"), work / DYNAMICS, contract, batch="batch")
+        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), DYNAMICS_OUTPUTS, work / DYNAMICS, contract, batch="batch")
         golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
         if transitions is not None:
@@ -137,7 +138,7 @@ def _plan_example(robot: RobotConfig, spec: PlanSpec, rng: torch.Generator) -> t
     noise = torch.randn(1, samples, robot.n, generator=rng).expand(horizon, -1, -1).contiguous() * scale
     goal = torch.tensor(robot.workspace.centre) + 0.3
     return (
-        _states(robot, 1, rng)[0], goal, torch.tensor(0.0), torch.zeros(horizon, robot.n), noise,
+        _states(robot, 1, rng)[0], goal, torch.tensor(0.0), torch.tensor(float(horizon)), torch.zeros(horizon, robot.n), noise,
         torch.full((len(spec.cost_terms),), 0.5), torch.tensor(1.0),
     )  # fmt: skip
 

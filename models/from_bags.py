@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from taustack.bags.reader import Bag, decoded, open_bag
 from taustack.errors import BadInput
+from taustack.layout import STATES
 from taustack.models.dataset import Run
 
 FloatArray = NDArray[np.float64]
@@ -23,8 +24,8 @@ GAP_S = 0.01  # rows further apart than this are not joined
 REST_S = 1.0  # longer rest than this teaches nothing
 STILL = 1e-3  # [rad/s or m/s] of every reference
 AFTER_FAULT_S = 0.3
-DAMPED, IDLE = 4, 0  # of Track.state
-VECTORS = ("q", "dq", "q_ref", "dq_ref")
+UNCOMMANDED = tuple(STATES.index(name) for name in ("idle", "damped"))
+VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
 
 
 @dataclass
@@ -142,7 +143,7 @@ def _sound_parts(block: dict[str, FloatArray], faults: list[tuple[float, float]]
     for first, last in faults:
         fault |= (t >= first) & (t <= last)
     reasons = np.array(["", "not finite", "damped or idle", "e-stop or sensor fault"])
-    code = np.where(~finite, 1, np.where((block["state"] == DAMPED) | (block["state"] == IDLE), 2, np.where(fault, 3, 0)))
+    code = np.where(~finite, 1, np.where(np.isin(block["state"], UNCOMMANDED), 2, np.where(fault, 3, 0)))
     edges = np.flatnonzero(np.diff(code) != 0) + 1
     for part in np.split(np.arange(len(t)), edges):
         why = str(reasons[code[part[0]]])
@@ -179,7 +180,7 @@ def _pieces(rows: Rows, dt: float, harvest: Harvest) -> Iterator[Run]:
                 until = min(last, first + PIECE_S)
                 grid = np.arange(first, until, dt)
                 x = [np.stack([np.interp(grid, t[index], column) for column in columns[name][index].T], axis=1) for name in (*VECTORS, "ee")]
-                yield Run(x=np.concatenate(x[:4], axis=1), u=x[3][1:], ee=x[4])
+                yield Run(x=np.concatenate(x[:4], axis=1), u=x[3][1:], ee=x[5], torque=x[4])
                 first = until + BETWEEN_S
             harvest.cut("between pieces, or too short", max(0.0, last - first))
 

@@ -19,13 +19,13 @@ from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
-INPUTS = ("x", "goal", "tau", "mean", "noise", "weights", "temperature")
+INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature")
 OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
 DISAGREEMENT_STEPS = 5
 
 
 class FoldedDynamics(nn.Module):
-    """The ensemble on the tracking error z = [q - q_ref, dq - dq_ref], normalisers folded into the weights.
+    """The ensemble on the tracking error z = [q - q_ref, dq - dq_ref], and its torque, normalisers folded into the weights.
 
     First layer: h = [sin q, cos q, z] A + r, where r = [u - dq_ref, dq_ref, 1] B needs no state and is computed ahead.
     """
@@ -53,7 +53,7 @@ class FoldedDynamics(nn.Module):
         return torch.cat([u - dq_ref, dq_ref, torch.ones_like(u[..., :1])], -1) @ self._of(self.reference_weight, member_shift)
 
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
-        """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n)."""
+        """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n) and torque beyond the law's (E, B, n), joined."""
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
@@ -74,11 +74,12 @@ class MPPIPlanStep(nn.Module):
     The softmax is over -(S - min S) / temperature and weights the actions that were really rolled out, after their
     limits (Williams et al. 2017, eq. 34; the noise that was applied, not the noise that was drawn). Actions keep to the
     velocity bound and to the rate bound from step to step; both sets are convex, so the weighted mean keeps to them too.
+    After `trust` steps nothing is sampled: each rollout comes to rest there.
     """
 
     def __init__(
         self, model: DynamicsEnsemble, chain: KinematicChain, terms: Sequence[CostTerm], bounds: ActionBounds,
-        clearance: Clearance,
+        clearance: Clearance, torque_limit: NDArray[np.float64],
         q_limits: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> None:  # fmt: skip
         super().__init__()
@@ -87,20 +88,24 @@ class MPPIPlanStep(nn.Module):
         self.chain, self.terms, self.clearance = chain, tuple(terms), clearance
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],
+            "torque_limit": torque_limit,
         }  # fmt: skip
         for name, value in buffers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
-        self.register_buffer("change_std", model.target_std.clone())
+        self.register_buffer("law", model.law.clone())
+        self.register_buffer("change_std", model.target_std[: 2 * model.n].clone())
         self.velocity_limit: Tensor
         self.rate_limit: Tensor
+        self.torque_limit: Tensor
         self.q_min: Tensor
         self.q_max: Tensor
+        self.law: Tensor
         self.change_std: Tensor
 
     def forward(
-        self, x: Tensor, goal: Tensor, tau: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor
+        self, x: Tensor, goal: Tensor, tau: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x (4 n,), goal (3,), tau (), mean (H, n), noise (H, K, n), weights (T,), temperature () -> OUTPUTS.
+        """x (4 n,), goal (3,), tau (), trust (), mean (H, n), noise (H, K, n), weights (T,), temperature () -> OUTPUTS.
 
         mean_next (H, n), states (H+1, 4 n) expected over the samples, cost (T,) expected per term, disagreement (S,),
         sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
@@ -108,17 +113,18 @@ class MPPIPlanStep(nn.Module):
         e, n = self.members, self.n
         k = noise.shape[1]
         q, dq, q_ref, dq_ref = x.split(n)
-        u = self._limited(mean.unsqueeze(1) + noise, dq_ref)
+        ahead = torch.arange(mean.shape[0]).reshape(-1, 1, 1)
+        u = self._limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref)
         before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
         references = q_ref + torch.cumsum(0.5 * self.dt * (before + u), 0)
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
-        z, odds = self._rollout(u, before, references, q_ref, z0)
+        z, torque, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
         points = self.chain.components(q_all.permute(2, 0, 1), torch)
         rollout = Rollout(
             q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
             disagreement=odds, q_min=self.q_min, q_max=self.q_max,
-            velocity_limit=self.velocity_limit, rate_limit=self.rate_limit,
+            velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.torque_limit,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
         total = weights @ terms
@@ -147,8 +153,8 @@ class MPPIPlanStep(nn.Module):
             out.append(previous)
         return torch.cat(out)
 
-    def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Tracking errors (H, K, 2 n) after each step, and the disagreement (S, K) with the next member at S steps."""
+    def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps."""
         e, n = self.members, self.n
         horizon, k = u.shape[0], u.shape[1]
 
@@ -162,19 +168,21 @@ class MPPIPlanStep(nn.Module):
         ahead = self.dynamics.ahead(u_e, before_e)
         starts = grouped(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
         asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
-        out, seen = [], []
+        out, torques, seen = [], [], []
         for t in range(horizon):
             q = starts[:, t] + z[..., :n]
-            change = self.dynamics(q, z, ahead[:, t])
+            change, beyond = self.dynamics(q, z, ahead[:, t]).split([2 * n, n], -1)
             if t in asked:
                 seen.append((t, q, z, change))
             z = z + change
             out.append(z)
+            torques.append(beyond)
         stacked = torch.cat(out).reshape(horizon, k, 2 * n)
         steps = [t for t, *_ in seen]
         other_ahead = self.dynamics.ahead(u_e[:, steps], before_e[:, steps], member_shift=1)
         other = self.dynamics(joined([s[1] for s in seen]), joined([s[2] for s in seen]), other_ahead.flatten(1, 2), member_shift=1)
-        gap = (other - joined([s[3] for s in seen])) / self.change_std
+        gap = (other[..., : 2 * n] - joined([s[3] for s in seen])) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
-        return stacked, odds.transpose(0, 1).reshape(len(seen), k)
+        law = -self.law[0] * stacked[..., :n] - self.law[1] * stacked[..., n:]
+        return stacked, law + torch.cat(torques).reshape(horizon, k, n), odds.transpose(0, 1).reshape(len(seen), k)

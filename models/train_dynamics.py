@@ -18,6 +18,7 @@ from taustack.models.dataset import Run
 from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
 
 FloatArray = NDArray[np.float64]
+Transitions = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,13 @@ def split_by_run(runs: list[Run], share: float) -> tuple[list[Run], list[Run]]:
     return runs[:-held], runs[-held:]
 
 
-def transitions(runs: list[Run]) -> tuple[Tensor, Tensor, Tensor]:
-    """x (B, nx), u (B, nu), x_next (B, nx) of all runs."""
+def transitions(runs: list[Run]) -> Transitions:
+    """x (B, nx), u (B, nu), x_next (B, nx), torque (B, n) after each, of all runs."""
     x = np.concatenate([run.x[:-1] for run in runs])
     x_next = np.concatenate([run.x[1:] for run in runs])
     u = np.concatenate([run.u for run in runs])
-    return tuple(torch.tensor(a, dtype=torch.float32) for a in (x, u, x_next))  # type: ignore[return-value]
+    torque = np.concatenate([run.torque[1:] for run in runs])
+    return tuple(torch.tensor(a, dtype=torch.float32) for a in (x, u, x_next, torque))  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Start:
     """What a retraining goes on from: a trained ensemble, and transitions of its old data that are to be remembered."""
 
     model: DynamicsEnsemble
-    old: tuple[Tensor, Tensor, Tensor]
+    old: Transitions
     keep: float = 0.1
     """Share of old transitions in the training data, where the new data says nothing."""
 
@@ -76,6 +78,7 @@ class Start:
 def train(
     runs: list[Run], prismatic: tuple[bool, ...], dt: float, config: TrainConfig, checkpoint: Path,
     on_epoch: Callable[[int, History], None] = lambda *_: None, start: Start | None = None, source: str = "",
+    law: FloatArray | None = None,
 ) -> tuple[DynamicsEnsemble, History]:  # fmt: skip
     """Train, or go on from `checkpoint` if it is there and of the same config. Deterministic by seed.
 
@@ -83,29 +86,33 @@ def train(
         runs: the last ones are held out.
         start: to go on from; from scratch without it.
         source: what names data and start, so that a checkpoint of others is not taken.
+        law: of the joints (3, n), see DynamicsEnsemble.
 
     Returns:
         The ensemble with each member's best snapshot on the hold-out, and the learning curve.
     """
     torch.manual_seed(config.seed)
     train_runs, held_runs = split_by_run(runs, config.holdout)
-    x, u, x_next = transitions(train_runs)
+    data = transitions(train_runs)
     held = transitions(held_runs)
     if start is None:
-        model = DynamicsEnsemble(prismatic, dt, config.ensemble)
-        model.set_normalisers(x, u, x_next)
+        model = DynamicsEnsemble(prismatic, dt, config.ensemble, law)
+        model.set_normalisers(*data)
     else:
         model = copy.deepcopy(start.model)
-        model.renormalise(x, u, x_next)
-        x, u, x_next = _with_old(model, (x, u, x_next), start)
+        model.renormalise(*data)
+        data = _with_old(model, data, start)
+    x, u, *outcome = data
     features = (model.features(x, u) - 0.0).detach()
-    targets = ((model.targets(x, x_next) - model.target_mean) / model.target_std).detach()
+    targets = ((model.targets(x, *outcome) - model.target_mean) / model.target_std).detach()
+    known = targets.isfinite()
+    targets = torch.where(known, targets, 0.0)
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     decay = (config.final_learning_rate / config.learning_rate) ** (1 / max(1, config.epochs))
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, decay)
     best = Snapshots(model)
     history, first = History(), 0
-    tag = repr(sorted(asdict(config).items())) + source
+    tag = repr(sorted(asdict(config).items())) + source + repr(model.law.tolist())
     if checkpoint.is_file():
         saved = torch.load(checkpoint, weights_only=True)
         if saved["config"] == tag:
@@ -125,7 +132,7 @@ def train(
             index = order[:, at : at + config.batch]
             mean, log_var = model.normalised(features[index])
             error = (mean - targets[index]) ** 2
-            nll = (error * torch.exp(-log_var) + log_var).mean((1, 2)).sum()
+            nll = torch.where(known[index], error * torch.exp(-log_var) + log_var, 0.0).mean((1, 2)).sum()
             loss = nll + config.bounds_penalty * (model.max_log_var.sum() - model.min_log_var.sum())
             optimiser.zero_grad()
             loss.backward()
@@ -147,7 +154,7 @@ def train(
 
 
 @torch.no_grad()
-def _with_old(model: DynamicsEnsemble, new: tuple[Tensor, Tensor, Tensor], start: Start) -> tuple[Tensor, ...]:
+def _with_old(model: DynamicsEnsemble, new: Transitions, start: Start) -> Transitions:
     """New transitions, and those old ones that are far from all of them: near them the new data is right and the old one is not."""
     ours = (model.features(new[0], new[1]) - model.feature_mean) / model.feature_std
     theirs = (model.features(start.old[0], start.old[1]) - model.feature_mean) / model.feature_std
@@ -158,7 +165,7 @@ def _with_old(model: DynamicsEnsemble, new: tuple[Tensor, Tensor, Tensor], start
     if not far.any() or not count:
         return new
     chosen = torch.nonzero(far).flatten().repeat(count // int(far.sum()) + 1)[:count]
-    return tuple(torch.cat([a, b[chosen]]) for a, b in zip(new, start.old, strict=True))
+    return tuple(torch.cat([a, b[chosen]]) for a, b in zip(new, start.old, strict=True))  # type: ignore[return-value]
 
 
 class Snapshots:
@@ -186,13 +193,23 @@ class Snapshots:
 
 
 @torch.no_grad()
-def holdout_mse(model: DynamicsEnsemble, held: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def holdout_mse(model: DynamicsEnsemble, held: Transitions) -> Tensor:
     """Mean squared error of each member (E,) on held-out transitions, normalised targets."""
-    x, u, x_next = held
+    x, u, *outcome = held
     features = model.features(x, u).expand(model.config.members, -1, -1)
     mean, _ = model.normalised(features)
-    targets = (model.targets(x, x_next) - model.target_mean) / model.target_std
-    return ((mean - targets) ** 2).mean((1, 2))
+    targets = (model.targets(x, *outcome) - model.target_mean) / model.target_std
+    return ((mean - targets) ** 2).nanmean((1, 2))
+
+
+@torch.no_grad()
+def disagreement(model: DynamicsEnsemble, held: Transitions) -> FloatArray:
+    """One-step disagreement of each member with the next one (E * B,) on held-out transitions, normalised as in the plan step."""
+    x, u, *_ = held
+    e = model.config.members
+    mean, _ = model.normalised(model.features(x, u).expand(e, -1, -1))
+    gap = (torch.roll(mean, -1, 0) - mean)[..., : 2 * model.n]
+    return np.asarray(torch.sqrt((0.5 * gap * gap).mean(-1)).flatten().numpy(), dtype=np.float64)
 
 
 @torch.no_grad()
@@ -210,7 +227,7 @@ def open_loop_errors(model: DynamicsEnsemble, runs: list[Run], chain: KinematicC
     state = x.expand(e, -1, -1)
     predicted = []
     for t in range(horizon):
-        state, _ = model.members(state, u[:, t].expand(e, -1, -1))
+        state, *_ = model.members(state, u[:, t].expand(e, -1, -1))
         predicted.append(state.mean(0))
     target = chain.position(truth[..., :n], torch)
     reference = truth[..., 2 * n : 3 * n]

@@ -30,7 +30,7 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     tick_dt = 1.0 / robot.rates.tracker_hz
     safety, reference = SafetyFilter(robot, tick_dt), Reference.at_rest(plant.read().q)
     ticks = round(robot.rates.control_dt / tick_dt)
-    x, u, ee = [plant.read().x()], [], [plant.read().ee]
+    states, u = [plant.read()], []
     wanted, left = np.zeros(robot.n), 0
     for _ in range(round(seconds / robot.rates.control_dt)):
         if left == 0:
@@ -42,12 +42,11 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
             plant.write(reference.q, reference.dq)
             plant.advance(tick_dt)
         state = plant.read()
-        x.append(state.x())
+        states.append(state)
         u.append(state.dq_ref)
-        ee.append(state.ee)
         left -= 1
         on_step(1)
-    return Run(x=np.array(x), u=np.array(u), ee=np.array(ee))
+    return Run(x=np.array([s.x() for s in states]), u=np.array(u), ee=np.array([s.ee for s in states]), torque=np.array([s.torque for s in states]))
 
 
 def ramp_slope(robot: RobotConfig, wanted: FloatArray, dq_ref: FloatArray) -> FloatArray:

@@ -37,6 +37,8 @@ class Episode:
     """Reference velocities applied, (ticks, n)."""
     effective_samples: float
     plan_time_s: float
+    damped: str = ""
+    """Why the tracker gave up the reference, if it did."""
     log: EpisodeLog | None = None
 
 
@@ -111,7 +113,7 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
                 log.tick(core)
             dq_ref = plant.self_stop.reference.dq
             plant.advance(tick_dt)
-            judge.look(plant, dq_ref)
+            judge.look(plant, dq_ref, damped=plant.self_stop.damped)
             commands.append(dq_ref.copy())
             contacts += plant.data.ncon > 0
         errors.append(float(np.linalg.norm(plant.read().ee - goal)))
@@ -123,5 +125,5 @@ def run_episode(plant: MujocoPlant, planner: Planner, goal: FloatArray, success:
         goal=goal, success=reached, time_to_goal_s=float(entered) if reached and entered is not None else float("nan"),
         final_error_m=errors[-1], best_error_m=min(errors), duration_s=plant.data.time - start, violations=judge.count, contact_ticks=contacts,
         failed_plans=failed, commands=np.array(commands), effective_samples=float(np.mean(samples or [0.0])),
-        plan_time_s=float(np.median(plan_times or [0.0])), log=log,
+        plan_time_s=float(np.median(plan_times or [0.0])), damped=core.tracker.reason if core.tracker.damped else "", log=log,
     )  # fmt: skip

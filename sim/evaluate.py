@@ -86,7 +86,9 @@ def metrics(episodes: list[Episode], wall_s: float) -> dict[str, Any]:
 
 def failure(index: int, done: Episode) -> dict[str, Any]:
     """An episode that did not reach its goal, with what can be said of the cause."""
-    if done.contact_ticks:
+    if done.damped:
+        cause = f"the tracker damped the robot: {done.damped}"
+    elif done.contact_ticks:
         cause = "touched itself or an obstacle"
     elif done.best_error_m <= 0.02:
         cause = "was there but did not stay, or came too late"

@@ -14,9 +14,9 @@ from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
 from taustack.controllers.plan import Plan
 from taustack.controllers.planner import Planner
-from taustack.controllers.states import State
 from taustack.controllers.tracker import Signals, Transition
 from taustack.errors import PlanFailed
+from taustack.layout import State
 from taustack.sim.episode import LimitJudge
 from taustack.sim.faults import Fault
 from taustack.sim.faulty_robot import FaultyRobot

@@ -126,8 +126,10 @@ def open_loop(bundle: Bundle, runs: Sequence[Run], chain: KinematicChain, horizo
     return joint, ee
 
 
-def state_holdout(folder: Path, robot: RobotConfig, held: Sequence[Run]) -> None:
-    """Write into a bundle's manifest how large its errors are on runs that it never saw: what drift is judged by.
+def state_holdout(folder: Path, robot: RobotConfig, held: Sequence[Run], disagreement: FloatArray) -> None:
+    """Write into a bundle's manifest how large its errors are on runs that it never saw, and how far its members disagree there.
+
+    Drift is judged by the errors, the trust horizon of plans by the disagreement (see `models.train_dynamics.disagreement`).
 
     Raises:
         BadInput: the runs are too short.
@@ -139,7 +141,7 @@ def state_holdout(folder: Path, robot: RobotConfig, held: Sequence[Run]) -> None
     def quantiles(values: FloatArray) -> Quantiles:
         return Quantiles(**{name: float(f"{np.quantile(values, share):.4g}") for name, share in (("q50", 0.5), ("q95", 0.95), ("q99", 0.99))})
 
-    stated = HoldoutErrors(rollouts=len(errors), one_step_m=quantiles(errors[:, 0]), horizon_m=quantiles(errors[:, -1]))
+    stated = HoldoutErrors(rollouts=len(errors), one_step_m=quantiles(errors[:, 0]), horizon_m=quantiles(errors[:, -1]), disagreement=quantiles(disagreement))
     data = bundle.manifest.model_copy(update={"holdout": stated}).model_dump(mode="json")
     part = folder / f".{MANIFEST}.part"
     part.write_text(yaml.safe_dump(data, sort_keys=False, width=120))

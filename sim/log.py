@@ -16,8 +16,7 @@ from taustack.bags.writer import BagTopic, BagWriter
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
 from taustack.controllers.plan import Plan
-from taustack.controllers.states import STATES
-from taustack.layout import Measured
+from taustack.layout import STATES, Measured
 from taustack.version import code_version
 
 FloatArray = NDArray[np.float64]
@@ -89,9 +88,20 @@ def _messages(robot: RobotConfig, log: EpisodeLog, epoch: int, start: float) -> 
             "Plan", header=header, seq=plan.seq, state_seq=plan.state_seq, epoch=epoch, effective=_time(start + plan.effective_t), dt=plan.dt,
             horizon=len(plan.actions), name=names, actions=plan.actions.ravel(), states=plan.states.ravel(), cost_name=list(plan.cost),
             cost=np.array(list(plan.cost.values())), disagreement=np.asarray(plan.disagreement, dtype=np.float64), effective_samples=plan.effective_samples,
-            nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256, planner=plan.planner,
+            nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256, planner=plan.planner, **_basis(plan),
         )))  # fmt: skip
     return out
+
+
+def _basis(plan: Plan) -> dict[str, Any]:
+    """The fields of a plan's basis; empty for a planner without one."""
+    basis, none = plan.basis, np.zeros(0, dtype=np.float32)
+    if basis is None:
+        return {"goal": np.zeros(0), "tau": 0.0, "mean": none, "weight": none, "temperature": 0.0, "noise_seed": 0, "shards": 0, "trust": 0}
+    return {
+        "goal": basis.goal, "tau": basis.tau, "mean": basis.mean.ravel(), "weight": basis.weights, "temperature": basis.temperature,
+        "noise_seed": basis.noise_seed, "shards": basis.shards, "trust": basis.trust,
+    }  # fmt: skip
 
 
 def _message(kind: str, **fields: Any) -> bytes:

@@ -40,9 +40,8 @@ class MujocoPlant:
         self._qpos, self._dof, self._ctrl = joint_addresses(self.model, robot)
         self._site = self.model.site(robot.end_effector_site).id
         self._tip = int(self.model.site_bodyid[self._site])
-        self._stiffness = self.scenario.stiffness_scale * np.array([joint.stiffness for joint in robot.joints])
-        self._damping = np.array([joint.damping for joint in robot.joints])
-        self.torque_limit = robot.limits("torque")
+        stiffness, self._damping, self.torque_limit = robot.law
+        self._stiffness = self.scenario.stiffness_scale * stiffness
         self._gravity = np.zeros(self.nominal.nv)
         self.saturated_steps = 0
         self.reset()

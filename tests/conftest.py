@@ -19,6 +19,9 @@ from taustack.config import RobotConfig, TaskConfig, load_robot, load_task
 from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.kinematics import KinematicChain
 from taustack.layout import RobotState
+from taustack.pool import Workers, run_all
+from taustack.sim.evaluate import EpisodeSpec, episode
+from taustack.sim.log import write_log
 from taustack.sim.mjcf import chain_from_model, compile_model
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -48,6 +51,22 @@ def chain(robot: RobotConfig) -> KinematicChain:
 @pytest.fixture(scope="session")
 def bundle(robot: RobotConfig) -> Bundle:
     return load_bundle(robot.folder / "bundle", robot)
+
+
+@pytest.fixture(scope="session")
+def log_episodes(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a bag of real episodes."""
+
+    def make(name: str, *, count: int, seed: int, planner: str = "least_squares") -> Path:
+        specs = [
+            EpisodeSpec(robot=robot.folder, task="reach", scenario="nominal", planner=planner, bundle=robot.folder / "bundle", seed=seed, index=i, log=True)
+            for i in range(count)
+        ]
+        folder = tmp_path_factory.mktemp("bags") / name
+        write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {"scenario": "nominal"})
+        return folder
+
+    return make
 
 
 @pytest.fixture

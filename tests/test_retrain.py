@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def test_a_joint_that_never_moved_is_named(logged: Path, robot: RobotConfig, tmp
         x, u = run.x.copy(), run.u.copy()
         x[:, 2::7] = 0.0
         u[:, 2] = 0.0
-        runs.append(Run(x=x, u=u, ee=run.ee))
+        runs.append(dataclasses.replace(run, x=x, u=u))
     write_dataset(tmp_path / "still", runs, robot=robot.name, joint_names=robot.joint_names, dt=0.02, scenario="s", seed=0)
     assert main(["retrain", "panda", "--from", str(tmp_path / "still"), "--work", str(tmp_path / "w"), "--registry", str(tmp_path / "r")]) == 2
     assert "excitation of panda_joint3" in capsys.readouterr().err
@@ -128,7 +129,7 @@ def candidate(folder: Path, robot: RobotConfig, chain: KinematicChain, model: to
 
 def shuffled_labels(robot: RobotConfig, runs: list[Run], tmp_path: Path) -> torch.nn.Module:
     rng = np.random.default_rng(0)
-    mixed = [Run(x=np.concatenate([run.x[:1], run.x[1:][rng.permutation(len(run.u))]]), u=run.u, ee=run.ee) for run in runs]
+    mixed = [dataclasses.replace(run, x=np.concatenate([run.x[:1], run.x[1:][rng.permutation(len(run.u))]])) for run in runs]
     return train(mixed, (False,) * robot.n, 0.02, TrainConfig(epochs=2), tmp_path / "c.pt")[0]
 
 
@@ -149,9 +150,8 @@ def one_joint_flipped(robot: RobotConfig, runs: list[Run], tmp_path: Path) -> to
 
 def better_at_one_step_only(robot: RobotConfig, runs: list[Run], tmp_path: Path) -> torch.nn.Module:
     """Least error over one step, with a bias that grows: the mean change is shifted by a share of its spread."""
-    x, u, x_next = transitions(runs)
     model, _ = read_training(robot.folder / "bundle", (False,) * robot.n)
-    model.renormalise(x, u, x_next)
+    model.renormalise(*transitions(runs))
     with torch.no_grad():
         model.biases[-1][..., : robot.n] += 0.15
     return model
@@ -196,12 +196,14 @@ def test_a_bundle_of_another_robot_is_refused_and_not_even_kept(logged: Path, bu
 
 
 def test_renormalising_changes_no_prediction(robot: RobotConfig, logged: Path) -> None:
-    model, (x, u, x_next) = read_training(robot.folder / "bundle", (False,) * robot.n)
-    before = model(x[:50], u[:50])[0]
+    model, (x, u, x_next, torque) = read_training(robot.folder / "bundle", (False,) * robot.n)
+    before = model(x[:50], u[:50])
     scale = torch.ones_like(x_next)
     scale[:, :7] = 1.01
-    model.renormalise(x, u, x_next * scale)
-    torch.testing.assert_close(model(x[:50], u[:50])[0], before, atol=2e-6, rtol=1e-5)
+    model.renormalise(x, u, x_next * scale, 1.5 * torque)
+    after = model(x[:50], u[:50])
+    torch.testing.assert_close(after[0], before[0], atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(after[2], before[2], atol=1e-4, rtol=1e-5)
 
 
 def test_a_bundle_without_weights_says_how_to_go_on(

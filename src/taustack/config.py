@@ -165,6 +165,11 @@ class RobotConfig(StrictModel):
         """The maker's limits (n,), SI units."""
         return np.array([getattr(joint, what) for joint in self.joints])
 
+    @cached_property
+    def law(self) -> NDArray[np.float64]:
+        """Stiffness, damping and torque limit (3, n) of the impedance law [N m/rad, N m s/rad, N m, or N/m, N s/m, N]."""
+        return np.array([[getattr(joint, name) for joint in self.joints] for name in ("stiffness", "damping", "torque")])
+
     @property
     def model_path(self) -> Path:
         """The MJCF file: in the robot's folder, or `menagerie:NAME` under MENAGERIE_ROOT."""

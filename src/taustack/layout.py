@@ -9,11 +9,15 @@ from dq_ref to u (first-order hold), so |u - dq_ref| / dt is the acceleration of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 PARTS = ("q", "dq", "q_ref", "dq_ref")
+State = Literal["idle", "ready", "running", "holding", "damped"]
+STATES: tuple[State, ...] = get_args(State)
+"""States of the tracker; messages and logs carry their index. What they mean: controllers/states."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ class RobotContract(StrictModel):
     damping: tuple[float, ...]
     velocity_limit: tuple[float, ...]
     acceleration_limit: tuple[float, ...]
+    torque_limit: tuple[float, ...]
     limit_fraction: float
 
     @classmethod
@@ -42,6 +43,7 @@ class RobotContract(StrictModel):
             damping=tuple(joint.damping for joint in robot.joints),
             velocity_limit=tuple(joint.velocity for joint in robot.joints),
             acceleration_limit=tuple(joint.acceleration for joint in robot.joints),
+            torque_limit=tuple(joint.torque for joint in robot.joints),
             limit_fraction=robot.limit_fraction,
         )
 
@@ -81,12 +83,14 @@ class HoldoutErrors(StrictModel):
     rollouts: int
     one_step_m: Quantiles
     horizon_m: Quantiles
+    disagreement: Quantiles
+    """Of the ensemble over one step, normalised: beyond it the model is not trusted."""
 
 
 class Manifest(StrictModel):
     """See the module."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     version: str
     created: str

@@ -28,6 +28,7 @@ class Rollout:
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
         q_min, q_max: position limits (n,).
         velocity_limit, rate_limit: bounds on u and on its change in one step (n,).
+        load: predicted torque after each step as a share of its limit (H, K, n).
     """
 
     q: Any
@@ -44,6 +45,7 @@ class Rollout:
     q_max: Any
     velocity_limit: Any
     rate_limit: Any
+    load: Any
 
 
 class Runs(Protocol):
@@ -58,7 +60,7 @@ def roll_open_loop(dynamics: Runs, x: NDArray[np.float64], u: NDArray[np.float64
     """States (S, H, nx) after each step of dynamics.onnx from x (S, nx) under u (S, H, nu)."""
     state, out = x.astype(np.float32), []
     for k in range(u.shape[1]):
-        state, _ = dynamics.run(None, {"x": state, "u": u[:, k].astype(np.float32)})
+        state, *_ = dynamics.run(None, {"x": state, "u": u[:, k].astype(np.float32)})
         out.append(state.astype(np.float64))
     return np.stack(out, axis=1)
 

@@ -8,6 +8,7 @@ import random
 import resource
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,21 +29,12 @@ from taustack.bags.writer import BagTopic, BagWriter
 from taustack.cli import main
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
-from taustack.pool import Workers, run_all
-from taustack.sim.evaluate import EpisodeSpec, episode
-from taustack.sim.log import write_log
 
 
 @pytest.fixture(scope="module")
-def bag(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bag(log_episodes: Callable[..., Path]) -> Path:
     """The log of two real episodes."""
-    specs = [
-        EpisodeSpec(robot=robot.folder, task="reach", scenario="nominal", planner="least_squares", bundle=robot.folder / "bundle", seed=4, index=i, log=True)
-        for i in range(2)
-    ]
-    folder = tmp_path_factory.mktemp("bags") / "two"
-    write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {"scenario": "nominal"})
-    return folder
+    return log_episodes("two", count=2, seed=4)
 
 
 def test_rosbags_and_mcap_read_every_message_that_we_count(bag: Path) -> None:

@@ -24,6 +24,7 @@ def rollout(**changes: Any) -> Rollout:
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
         "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
+        "load": rng.normal(size=(H, K, N)),
     }  # fmt: skip
     return Rollout(**(values | changes))
 
@@ -53,6 +54,13 @@ def test_joint_limits_cost_nothing_inside_and_one_at_the_limit() -> None:
     cost = COST_TERMS["joint_limits"](rollout(q=q), np)
     assert cost[0] == 0.0
     assert cost[1] == pytest.approx(1.0)
+
+
+def test_load_costs_nothing_below_its_free_share_and_one_at_the_limit() -> None:
+    share = np.full((H, K, N), 0.69)
+    share[:, 1, 0] = -1.0
+    share[:, 2, :2] = 1.0
+    np.testing.assert_allclose(COST_TERMS["load"](rollout(load=share), np), [0.0, 1.0, 2.0, 0.0], atol=1e-12)
 
 
 def test_clearance_rises_towards_the_floor_and_the_column() -> None:

@@ -11,8 +11,8 @@ from taustack.config import RobotConfig
 from taustack.controllers.degrade import DOWN_AT, FORGIVE_AFTER, MOST_PATIENT, STEPS, UP_AFTER, Ladder, Outcome
 from taustack.controllers.estop import EStop
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
-from taustack.controllers.states import EVENTS, STATES, State, next_state
-from taustack.layout import RobotState
+from taustack.controllers.states import EVENTS, next_state
+from taustack.layout import STATES, RobotState, State
 
 # rows: states; columns: what each event makes of them. A dot: it stays.
 TABLE = """

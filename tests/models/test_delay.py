@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import yaml
@@ -38,24 +40,25 @@ def test_a_joint_that_did_not_move_says_nothing(robot: RobotConfig) -> None:
     for part in range(4):
         x[:, part * robot.n + 3] = 0.0
     u[:, 3] = 0.0
-    assert identify_delay([Run(x=x, u=u, ee=run.ee)], robot.joint_names).per_joint[3] == -1
+    assert identify_delay([dataclasses.replace(run, x=x, u=u)], robot.joint_names).per_joint[3] == -1
     with pytest.raises(BadInput, match="excitation"):
-        identify_delay([Run(x=0 * x, u=0 * u, ee=run.ee)], robot.joint_names)
+        identify_delay([dataclasses.replace(run, x=0 * x, u=0 * u)], robot.joint_names)
     with pytest.raises(BadInput, match="longer runs"):
-        identify_delay([Run(x=x[:5], u=u[:4], ee=run.ee[:5])], robot.joint_names)
+        identify_delay([Run(x=x[:5], u=u[:4], ee=run.ee[:5], torque=run.torque[:5])], robot.joint_names)
 
 
 def test_alignment_takes_references_of_before_and_joints_of_now() -> None:
     t = np.arange(21.0)
-    run = Run(x=np.stack([t, t, 100 + t, 200 + t], axis=1), u=201 + t[:-1, None], ee=np.zeros((21, 3)))
+    run = Run(x=np.stack([t, t, 100 + t, 200 + t], axis=1), u=201 + t[:-1, None], ee=np.zeros((21, 3)), torque=300 + t[:, None])
     (late,) = aligned([run], 3)
     np.testing.assert_array_equal(late.x[0], [3, 3, 100, 200])
     assert late.u[0, 0] == 201
+    assert late.torque[0, 0] == 303
     assert late.x.shape == (18, 4)
     assert late.u.shape == (17, 1)
     np.testing.assert_array_equal(late.x[1:, 3], late.u[:, 0])
     assert aligned([run], 0) == [run]
-    assert aligned([Run(x=run.x[:3], u=run.u[:2], ee=run.ee[:3])], 3) == []
+    assert aligned([Run(x=run.x[:3], u=run.u[:2], ee=run.ee[:3], torque=run.torque[:3])], 3) == []
 
 
 def test_a_planner_that_knows_the_delay_ends_nearer_to_the_goal(robot: RobotConfig, task: TaskConfig, bundle_copy: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +15,14 @@ from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.models.dataset import Run
 from taustack.models.from_bags import PIECE_S, Harvest, runs_of
-from taustack.pool import Workers, run_all
 from taustack.retraining.data import gather
-from taustack.sim.evaluate import EpisodeSpec, episode
-from taustack.sim.log import write_log
 
 TRACK, SAFETY = "taustack_msgs/msg/Track", "taustack_msgs/msg/Safety"
 
 
 @pytest.fixture(scope="module")
-def bag(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    specs = [
-        EpisodeSpec(robot=robot.folder, task="reach", scenario="nominal", planner="least_squares", bundle=robot.folder / "bundle", seed=9, index=i, log=True)
-        for i in range(4)
-    ]
-    folder = tmp_path_factory.mktemp("bags") / "four"
-    write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {})
-    return folder
+def bag(log_episodes: Callable[..., Path]) -> Path:
+    return log_episodes("four", count=4, seed=9)
 
 
 def harvested(paths: list[Path], robot: RobotConfig) -> tuple[list[Run], Harvest]:

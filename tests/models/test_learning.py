@@ -19,7 +19,7 @@ from taustack.kinematics import KinematicChain
 from taustack.manifest import DataSource, RobotContract
 from taustack.models.dataset import Run, read_dataset, write_dataset
 from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
-from taustack.models.export import PARITY, export_graph, write_bundle
+from taustack.models.export import DYNAMICS_OUTPUTS, PARITY, export_graph, write_bundle
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train
 from taustack.rollout import ActionBounds
@@ -131,7 +131,7 @@ def test_members_differ_and_disagreement_is_larger_away_from_the_data(runs: list
 
     def disagreement(x: torch.Tensor, u: torch.Tensor) -> float:
         e = model.config.members
-        mean, _ = model.members(x.expand(e, -1, -1), u.expand(e, -1, -1))
+        mean, *_ = model.members(x.expand(e, -1, -1), u.expand(e, -1, -1))
         return float(mean.std(0).mean())
 
     with torch.no_grad():
@@ -146,14 +146,14 @@ def untrained(robot: RobotConfig, runs: list[Run]) -> DynamicsEnsemble:
     torch.manual_seed(0)
     model = DynamicsEnsemble(revolute(robot), 0.02, EnsembleConfig(members=5, width=32))
     x, u = torch.tensor(runs[0].x, dtype=torch.float32), torch.tensor(runs[0].u, dtype=torch.float32)
-    model.set_normalisers(x[:-1], u, x[1:])
+    model.set_normalisers(x[:-1], u, x[1:], torch.tensor(runs[0].torque[1:], dtype=torch.float32))
     return model
 
 
 def test_the_reference_part_of_the_state_follows_from_the_action(untrained: DynamicsEnsemble, runs: list[Run]) -> None:
     x, u = torch.tensor(runs[0].x[:-1], dtype=torch.float32), torch.tensor(runs[0].u, dtype=torch.float32)
     with torch.no_grad():
-        mean, std = untrained(x, u)
+        mean, std, _ = untrained(x, u)
     gap = np.abs(mean[:, 14:28].numpy() - runs[0].x[1:, 14:28]).max(1)
     # Where the limiter brakes for a position limit the velocity does not run linearly within the step.
     assert np.quantile(gap, 0.9) < 2e-4
@@ -164,19 +164,20 @@ def test_the_reference_part_of_the_state_follows_from_the_action(untrained: Dyna
 def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: RobotConfig, runs: list[Run], tmp_path: Path) -> None:
     x, u = torch.tensor(runs[1].x[:64], dtype=torch.float32), torch.tensor(runs[1].u[:64], dtype=torch.float32)
     path = tmp_path / "dynamics.onnx"
-    export_graph(untrained, (x, u), ("x", "u"), ("mean", "std"), path, RobotContract.of(robot), batch="batch")
+    export_graph(untrained, (x, u), ("x", "u"), DYNAMICS_OUTPUTS, path, RobotContract.of(robot), batch="batch")
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 7, 64):
-        mean, std = session.run(None, {"x": x[:batch].numpy(), "u": u[:batch].numpy()})
+        mean, std, torque = session.run(None, {"x": x[:batch].numpy(), "u": u[:batch].numpy()})
         with torch.no_grad():
             expected = untrained(x[:batch], u[:batch])
         assert np.abs(mean - expected[0].numpy()).max() <= PARITY
         assert np.abs(std - expected[1].numpy()).max() <= PARITY
+        assert np.abs(torque - expected[2].numpy()).max() <= PARITY * float(expected[2].abs().max())
 
 
 def plan_module(model: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> MPPIPlanStep:
     bounds = dataclasses.replace(ActionBounds.of(robot), velocity=robot.limits("velocity"), rate=robot.limits("acceleration") * 0.02)
-    return MPPIPlanStep(model, chain, list(COST_TERMS.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
+    return MPPIPlanStep(model, chain, list(COST_TERMS.values()), bounds, robot.clearance, robot.limits("torque"), (robot.q_min, robot.q_max))
 
 
 def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.Tensor, ...]:
@@ -184,22 +185,41 @@ def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.T
     home = torch.tensor(robot.home, dtype=torch.float32)
     x = torch.cat([home, 0.1 * torch.ones(7), home + 0.01, 0.1 * torch.ones(7)])
     noise = 0.3 * torch.randn(horizon, samples, 7, generator=rng)
-    return x, torch.tensor([0.5, 0.2, 0.4]), torch.tensor(0.0), torch.zeros(horizon, 7), noise, torch.ones(len(COST_TERMS)), torch.tensor(0.7)
+    return (
+        x,
+        torch.tensor([0.5, 0.2, 0.4]),
+        torch.tensor(0.0),
+        torch.tensor(float(horizon)),
+        torch.zeros(horizon, 7),
+        noise,
+        torch.ones(len(COST_TERMS)),
+        torch.tensor(0.7),
+    )
 
 
 def test_the_plan_step_rolls_out_what_the_ensemble_predicts(untrained: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> None:
     """Each sample keeps its member; normalisers folded into weights change nothing. Checked against a plain loop."""
     step, args = plan_module(untrained, robot, chain), example(robot, samples=10)
-    x, noise = args[0], args[4]
+    x, mean, noise = args[0], args[4], args[5]
     with torch.no_grad():
-        _, states, *_ = step(*args[:4], noise, args[5], torch.tensor(1e9))  # so warm that all samples weigh the same
-        u = step._limited(args[3].unsqueeze(1) + noise, x[21:])
+        _, states, *_ = step(*args[:7], torch.tensor(1e9))  # so warm that all samples weigh the same
+        u = step._limited(mean.unsqueeze(1) + noise, x[21:])
         state = x.expand(5, 2, -1)
         plain = [x]
         for t in range(noise.shape[0]):
-            state, _ = untrained.members(state, u[t].reshape(5, 2, 7))
+            state, *_ = untrained.members(state, u[t].reshape(5, 2, 7))
             plain.append(state.reshape(10, -1).mean(0))
     np.testing.assert_allclose(states.numpy(), torch.stack(plain).numpy(), atol=2e-5)
+
+
+def test_past_the_trust_horizon_nothing_is_sampled_and_the_plan_comes_to_rest(untrained: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> None:
+    step, args = plan_module(untrained, robot, chain), example(robot, samples=10)
+    with torch.no_grad():
+        whole, *_ = step(*args)
+        short, *_ = step(*args[:3], torch.tensor(3.0), *args[4:])
+    assert float(whole[-1].abs().max()) > 0.05
+    np.testing.assert_allclose(short[-1].numpy(), 0.0, atol=1e-6)
+    assert float(short[2].abs().max()) > 0.05
 
 
 def test_the_plan_graph_agrees_with_torch_on_every_output(untrained: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain, tmp_path: Path) -> None:
@@ -218,7 +238,7 @@ def test_mppi_weights_the_actions_by_the_softmax_of_their_cost(untrained: Dynami
     step, args = plan_module(untrained, robot, chain), example(robot, samples=20)
     with torch.no_grad():
         mean, _, cost, _, sample_cost, effective, _ = step(*args)
-        u = step._limited(args[3].unsqueeze(1) + args[4], args[0][21:])
+        u = step._limited(args[4].unsqueeze(1) + args[5], args[0][21:])
     share = torch.softmax(-(sample_cost - sample_cost.min()) / 0.7, 0)
     np.testing.assert_allclose(mean.numpy(), (u * share[:, None]).sum(1).numpy(), atol=1e-6)
     assert float(effective) == pytest.approx(float(1 / (share**2).sum()), rel=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from taustack.config import RobotConfig, SuccessConfig, TaskConfig
-from taustack.controllers.bundle import Bundle
+from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.reference import Reference
 from taustack.errors import BadInput, TaustackError
@@ -67,7 +67,7 @@ def test_gravity_compensation_holds_the_arm_still(robot: RobotConfig) -> None:
 
 
 def test_a_payload_the_compensation_does_not_know_makes_the_arm_sag(robot: RobotConfig) -> None:
-    plant = MujocoPlant(robot, load_scenario("payload", robot.n))
+    plant = MujocoPlant(robot, Scenario(payload_kg=0.5))
     start = plant.read().ee
     plant.advance(1.0)
     assert plant.read().ee[2] < start[2] - 5e-4
@@ -145,6 +145,17 @@ def test_an_episode_is_repeatable_bit_for_bit(robot: RobotConfig, task: TaskConf
     one, two, other = (reach(robot, task, bundle, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one.commands, two.commands)
     assert one.commands.shape != other.commands.shape or not np.array_equal(one.commands, other.commands)
+
+
+@pytest.mark.parametrize("name", ["bundle", "bundle_lag"])
+def test_a_robot_that_follows_late_is_not_taken_for_one_that_is_overloaded(robot: RobotConfig, task: TaskConfig, name: str) -> None:
+    """Far behind its reference all the time, with either model: it must still go where it is sent."""
+    lagging = load_bundle(robot.folder / name, robot)
+    for goal in ([0.5, 0.3, 0.4], [0.35, -0.5, 0.6], [0.65, 0.1, 0.25]):
+        planner = MPPI(lagging, robot, task, np.random.default_rng(0))
+        episode = run_episode(MujocoPlant(robot, load_scenario("lag", robot.n)), planner, np.array(goal), task.success)
+        assert episode.success, failure(0, episode)
+        assert episode.final_error_m < 0.01
 
 
 def test_an_episode_without_plans_fails_and_says_so(robot: RobotConfig, bundle: Bundle, task: TaskConfig) -> None:

@@ -81,7 +81,7 @@ def look(bag: Bag) -> BagReport:
             topic.undecodable += 1
             continue
         _joint_order(report, message.topic, content)
-        bad.update(f"{message.topic}: {key} has values that are not finite" for key in _vectors(content) if not np.isfinite(_vectors(content)[key]).all())
+        bad.update(f"{message.topic}: {key} has values that are not finite" for key, values in _vectors(content).items() if not np.isfinite(values).all())
         if name == "track" and len(content.tick) and len(content.epoch):
             tick = _ticks(report, content, tick)
     for text, count in bad.items():

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from taustack.bags.reader import Bag, decoded
 from taustack.errors import BadInput
+from taustack.layout import STATES
 
 FloatArray = NDArray[np.float64]
 MOST_ROWS = 60_000  # of the tracker; longer bags are drawn with every n-th
 STEPS = (1, 5, -1)  # of a plan's predicted states, the last one too
-NAMES = ("idle", "ready", "running", "holding", "damped")
 
 
 def plot(bag: Bag, path: Path) -> None:
@@ -27,7 +27,7 @@ def plot(bag: Bag, path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    t, q, q_ref, state, names = _rows(bag)
+    t, q, q_ref, state, names = tracker_rows(bag)
     plans = _prediction_errors(bag, t, q)
     every = max(1, len(t) // MOST_ROWS)
     start = t[0]
@@ -40,7 +40,7 @@ def plot(bag: Bag, path: Path) -> None:
     axes[0].legend(fontsize=7, ncols=4)
     axes[1].set(ylabel="tracking error [mrad or mm]")
     axes[2].step(t[::every] - start, state[::every], where="post", linewidth=1)
-    axes[2].set_yticks(range(len(NAMES)), NAMES)
+    axes[2].set_yticks(range(len(STATES)), STATES)
     for label, (at, error) in plans.items():
         axes[3].plot(at - start, 1e3 * error, marker=".", markersize=2, linewidth=0.5, label=label)
     axes[3].set(ylabel="prediction error, largest joint [mrad or mm]", xlabel="time [s]")
@@ -51,7 +51,12 @@ def plot(bag: Bag, path: Path) -> None:
     plt.close(figure)
 
 
-def _rows(bag: Bag) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, list[str]]:
+def tracker_rows(bag: Bag) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, list[str]]:
+    """t (R,), q and q_ref (R, n), state (R,) and joint names of all rows of the tracker.
+
+    Raises:
+        BadInput: the bag has none.
+    """
     tracks = [content for message in bag.messages({"track"}) if (content := decoded(message)) is not None and len(content.t)]
     tracks = [content for content in tracks if list(content.name) == list(tracks[0].name) and len(content.q) == len(content.t) * len(content.name)]
     if not tracks:

@@ -75,6 +75,11 @@ class Recorder:
             for name in self.received
         }
 
+    def totals(self) -> dict[str, int]:
+        """Counts over all topics."""
+        counts = {"received": self.received, "written": self.written, "dropped": self.dropped, "lost": self.lost}
+        return {name: sum(by_topic.values()) for name, by_topic in counts.items()}
+
     def _work(self) -> None:
         writer: BagWriter | None = None
         try:

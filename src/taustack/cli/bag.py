@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from taustack.cli.output import table, write_json
+from taustack.errors import BadInput
 
 
 def add(commands: Any) -> None:
@@ -32,6 +33,15 @@ def add(commands: Any) -> None:
     action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
     action.add_argument("--out", type=Path, default=Path("bag.png"), help="file of the picture (default: %(default)s)")
     action.set_defaults(function=draw)
+
+    action = actions.add_parser("replay", help="the same plan step over the logged plans: the same bits? And why a plan was made, as a picture")
+    action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
+    action.add_argument("--bundle", type=Path, action="append", default=[], help="folder of a bundle that made plans of the bag (default: the robot's own)")
+    action.add_argument("--robot", help="robot, by name or folder (default: the one the bag names)")
+    action.add_argument("--task", default="reach", help="task whose noise the planner had (default: %(default)s)")
+    action.add_argument("--at", type=float, help="seconds from the bag's first plan: draw the plan that took effect then")
+    action.add_argument("--out", type=Path, default=Path("plan.png"), help="file of that picture (default: %(default)s)")
+    action.set_defaults(function=replay)
 
 
 def info(options: argparse.Namespace) -> int:
@@ -97,6 +107,34 @@ def draw(options: argparse.Namespace) -> int:
     plot(open_bag(options.bag), options.out)
     print(options.out)
     return 0
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Exit code 1 if a plan differs."""
+    from taustack.bags.plot import tracker_rows
+    from taustack.bags.reader import open_bag
+    from taustack.config import load_robot, load_task
+    from taustack.sim.mjcf import chain_from_model, compile_model
+    from taustack.sim.replay import Replay, bundles_of, draw_plan, logged_plans
+
+    bag = open_bag(options.bag)
+    robot = load_robot(options.robot or bag.about.get("robot", ""))
+    plans = list(logged_plans(bag, robot.n))
+    if not plans:
+        raise BadInput(options.bag, "plan", "no plan that says what it was computed from", "a bag of this version, with plans of the learned model")
+    folders = [*options.bundle, *sorted(path.parent for path in robot.folder.glob("*/manifest.yaml"))]
+    again = Replay(robot, load_task(robot, options.task), bundles_of(plans, robot, folders))
+    different = [plan for plan in plans if not again.same(plan)]
+    print(f"{options.bag}: {len(plans) - len(different)} of {len(plans)} plans computed again to the same bits")
+    for plan in different[:10]:
+        print(f"plan {plan.seq} at {plan.t - plans[0].t:.3f} s differs")
+    if options.at is not None:
+        plan = max((p for p in plans if p.t <= plans[0].t + options.at), key=lambda p: p.t, default=plans[0])
+        t, q, *_ = tracker_rows(bag)
+        draw_plan(plan, (t, q), chain_from_model(compile_model(robot), robot), options.out)
+        print(f"plan {plan.seq}: " + ", ".join(f"{name} {value:.3f}" for name, value in sorted(plan.weighted.items(), key=lambda item: -abs(item[1]))))
+        print(options.out)
+    return 1 if different else 0
 
 
 def _write(options: argparse.Namespace, report: Any, bag: Any) -> None:

@@ -107,7 +107,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
     from taustack.models.dataset import read_dataset
     from taustack.models.delay import aligned, identify_delay
     from taustack.models.export import write_bundle
-    from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train, transitions
+    from taustack.models.train_dynamics import TrainConfig, disagreement, open_loop_errors, split_by_run, train, transitions
     from taustack.sim.gate import state_holdout
     from taustack.sim.mjcf import chain_from_model, compile_model
 
@@ -140,7 +140,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
             bar.n = epoch
             bar.set_postfix(train_nll=f"{history.train_nll[-1]:.3f}", holdout_mse=f"{history.holdout_mse[-1]:.3g}")
 
-        model, history = train(runs, prismatic, card.dt, config, options.work / f"{tag}.pt", on_epoch)
+        model, history = train(runs, prismatic, card.dt, config, options.work / f"{tag}.pt", on_epoch, law=robot.law)
     _, held = split_by_run(runs, config.holdout)
     errors = open_loop_errors(model, held, chain, task.mppi.horizon)
     metrics = {f"open_loop_ee_error_m_{name}": value for name, value in errors.items()} | {"holdout_mse": min(history.holdout_mse)}
@@ -151,7 +151,7 @@ def train_dynamics(options: argparse.Namespace) -> int:
         data=DataSource(scenario=card.scenario, seed=card.seed, minutes=card.minutes, runs=card.runs), seed=options.train_seed, delay_steps=delay.steps,
         transitions=transitions(split_by_run(runs, config.holdout)[0]),
     )  # fmt: skip
-    state_holdout(options.out, robot, split_by_run(logged, config.holdout)[1])
+    state_holdout(options.out, robot, split_by_run(logged, config.holdout)[1], disagreement(model, transitions(held)))
     load_bundle(options.out, robot)
     if options.json:
         write_json(options.json, metrics)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taustack.retraining.pipeline import Trained
 
 REFUSED = 3
+STEPS, MOST_EPOCHS = 40_000, 1500  # of training: few minutes of log need many passes, hours of it few
 
 
 def add(commands: Any) -> None:
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
     command.add_argument("--base", help="bundle to start from and to beat: a folder, or a version of the registry (default: the live one)")
     command.add_argument("--scratch", action="store_true", help="start from random weights instead of the base's")
     command.add_argument("--keep", type=float, default=0.1, help="share of old data in the mix, where the new says nothing (default: %(default)s)")
-    command.add_argument("--epochs", type=int, default=60, help="passes over the data (default: %(default)s)")
+    command.add_argument("--epochs", type=int, help=f"passes over the data (default: what makes {STEPS} steps, at most {MOST_EPOCHS})")
     command.add_argument("--seed", type=int, default=0, help="seed of split and training (default: %(default)s)")
     command.add_argument("--work", type=Path, default=Path("data/retrain"), help="folder of dataset, checkpoint and candidate (default: %(default)s)")
     add_gate_arguments(command)
@@ -52,7 +53,7 @@ def retrain(options: argparse.Namespace) -> int:
     from taustack.models.registry import Registry, registry_root
     from taustack.retraining.data import gather
 
-    if options.epochs < 1 or not 0 <= options.keep < 1:
+    if (options.epochs is not None and options.epochs < 1) or not 0 <= options.keep < 1:
         raise BadInput("argument", "--epochs, --keep", f"{options.epochs}, {options.keep}", "at least 1, and 0 to less than 1")
     torch.set_num_threads(os.cpu_count() or 1)
     robot = load_robot(options.robot)
@@ -84,13 +85,16 @@ def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Pa
 def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path, data: Any) -> Trained:
     from tqdm import tqdm
 
+    from taustack.models.train_dynamics import TrainConfig
     from taustack.retraining.pipeline import RetrainSpec, fine_tune
 
+    batches = max(1.0, data.harvest.minutes * 60 / robot.rates.control_dt / TrainConfig().batch)
+    epochs = options.epochs or max(1, min(MOST_EPOCHS, round(STEPS / batches)))
     spec = RetrainSpec(
-        task=options.task, base=base, scratch=options.scratch, keep=options.keep, epochs=options.epochs, seed=options.seed,
+        task=options.task, base=base, scratch=options.scratch, keep=options.keep, epochs=epochs, seed=options.seed,
         command="taustack " + " ".join(sys.argv[1:]),
     )  # fmt: skip
-    with tqdm(total=options.epochs, desc="training", unit="epoch", disable=None) as bar:
+    with tqdm(total=epochs, desc="training", unit="epoch", disable=None) as bar:
 
         def on_epoch(epoch: int, history: Any) -> None:
             bar.n = epoch

@@ -17,7 +17,7 @@ from taustack.models.base import read_training
 from taustack.models.dataset import Run, write_dataset
 from taustack.models.delay import aligned
 from taustack.models.export import write_bundle
-from taustack.models.train_dynamics import History, Start, TrainConfig, split_by_run, train, transitions
+from taustack.models.train_dynamics import History, Start, TrainConfig, disagreement, split_by_run, train, transitions
 from taustack.retraining.data import LoggedData
 from taustack.sim.gate import state_holdout
 from taustack.sim.mjcf import chain_from_model, compile_model
@@ -33,7 +33,7 @@ class RetrainSpec:
     base: Path
     scratch: bool = False
     keep: float = 0.1
-    epochs: int = 60
+    epochs: int = 400
     seed: int = 0
     command: str = ""
 
@@ -61,7 +61,9 @@ def fine_tune(data: LoggedData, robot: RobotConfig, spec: RetrainSpec, work: Pat
         start = Start(model=base, old=old, keep=spec.keep)
     config = TrainConfig(epochs=spec.epochs, seed=spec.seed, holdout=HOLDOUT, learning_rate=1e-3 if spec.scratch else 5e-4)
     source = hashlib.sha256(json.dumps([card.runs, sha256_of(spec.base / MANIFEST), spec.scratch, spec.keep, steps]).encode()).hexdigest()
-    model, history = train(aligned(runs, steps), prismatic, robot.rates.control_dt, config, work / "checkpoint.pt", on_epoch, start=start, source=source)
+    model, history = train(
+        aligned(runs, steps), prismatic, robot.rates.control_dt, config, work / "checkpoint.pt", on_epoch, start=start, source=source, law=robot.law
+    )
     task = load_task(robot, spec.task)
     learned, held = split_by_run(runs, HOLDOUT)
     write_bundle(
@@ -70,5 +72,5 @@ def fine_tune(data: LoggedData, robot: RobotConfig, spec: RetrainSpec, work: Pat
         data=DataSource(scenario="logs", seed=spec.seed, minutes=card.minutes, runs=card.runs), seed=spec.seed, delay_steps=steps,
         transitions=transitions(aligned(learned, steps)),
     )  # fmt: skip
-    state_holdout(work / "candidate", robot, held)
+    state_holdout(work / "candidate", robot, held, disagreement(model, transitions(aligned(held, steps))))
     return Trained(folder=work / "candidate", held=held, history=history, minutes=card.minutes)

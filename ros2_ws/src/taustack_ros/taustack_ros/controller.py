@@ -160,9 +160,17 @@ class Controller(Node):
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
         self.made[plan.planner] += 1
-        self._note("late" if time.monotonic() - received > planner.latency_s else "good")
+        self._note(self._outcome(planner, plan, time.monotonic() - received))
         self.plan_ms.append(1e3 * plan.plan_time_s)
         self.planned_at.append(time.monotonic())
+
+    def _outcome(self, planner: MPPI, plan: Plan, took_s: float) -> Outcome:
+        """A plan over too few steps that the model is trusted for counts as none: the ladder leads to the fallback."""
+        if plan.basis is not None and planner.trust.steps < planner.horizon:
+            self.get_logger().warning(f"the model's members disagree: {planner.trust.steps} of {planner.horizon} steps are trusted", throttle_duration_sec=2.0)
+            if not planner.trust.enough:
+                return "failed"
+        return "late" if took_s > planner.latency_s else "good"
 
     def _make(self, planner: MPPI, newest: Measured, goal: np.ndarray) -> Plan:
         """A plan by the planner that the ladder names."""

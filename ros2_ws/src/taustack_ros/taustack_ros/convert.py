@@ -121,6 +121,10 @@ def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
     )  # fmt: skip
     out.header.stamp = to_time(plan.state_t)
     out.actions, out.states, out.disagreement = plan.actions.ravel().tolist(), plan.states.ravel().tolist(), plan.disagreement.tolist()
+    if (basis := plan.basis) is not None:
+        out.goal, out.tau, out.temperature = basis.goal.tolist(), basis.tau, basis.temperature
+        out.mean, out.weight = _array("f", basis.mean.ravel()), _array("f", basis.weights)
+        out.noise_seed, out.shards, out.trust = basis.noise_seed, basis.shards, basis.trust
     return out
 
 

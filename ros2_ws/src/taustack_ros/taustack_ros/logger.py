@@ -66,20 +66,24 @@ class Logger(Node):
         if self._recorder is None:
             return
         self._recorder.close()
-        audit = self._recorder.audit()
-        total = {key: sum(counts[key] for counts in audit.values()) for key in ("received", "written", "dropped", "lost")}
+        total = self._recorder.totals()
         cpu = os.times()
         self.get_logger().info(f"logged {total['written']} messages into {self._recorder.folder}: {total['dropped']} dropped, {total['lost']} lost on the way")
         if self._count_path is not None:
-            report = {"bag": str(self._recorder.folder), "fault": self._recorder.fault, "total": total, "topics": audit, "cpu_s": cpu.user + cpu.system}
+            report = {
+                "bag": str(self._recorder.folder),
+                "fault": self._recorder.fault,
+                "total": total,
+                "topics": self._recorder.audit(),
+                "cpu_s": cpu.user + cpu.system,
+            }
             self._count_path.parent.mkdir(parents=True, exist_ok=True)
             self._count_path.write_text(json.dumps(report, indent=1))
 
     def _publish_diagnostics(self) -> None:
         status = DiagnosticStatus(name="logger", hardware_id="", level=DiagnosticStatus.OK, message="off")
         if self._recorder is not None:
-            audit = self._recorder.audit()
-            total = {key: sum(counts[key] for counts in audit.values()) for key in ("received", "written", "dropped", "lost")}
+            total = self._recorder.totals()
             status.message = self._recorder.fault or "ok"
             if self._recorder.fault or total["dropped"]:
                 status.level = DiagnosticStatus.ERROR if self._recorder.fault else DiagnosticStatus.WARN
