@@ -17,6 +17,7 @@ from taustack.models.dataset import Run
 FloatArray = NDArray[np.float64]
 MOST_STEPS = 10
 CLEARLY = 0.9  # a longer delay must leave less than this share of the error of a shorter one to be believed
+CLEARLY_TOGETHER = 0.97  # the same for the mean over the joints, which scatters less
 STILL = 0.02  # [rad/s or m/s] of reference speed (rms) below which a joint says nothing
 
 
@@ -45,8 +46,10 @@ def identify_delay(runs: list[Run], joint_names: tuple[str, ...]) -> DelayEstima
     if not moved.any():
         raise BadInput("dataset", "excitation", f"the fastest joint moved at {speed.max():.3f} rad/s (rms)", f"more than {STILL:g} in some joint")
     error = np.array([_residual(rows, n, steps) for steps in range(MOST_STEPS + 1)])
-    per_joint = [_shortest(error[:, j]) if moved[j] else -1 for j in range(n)]
-    return DelayEstimate(per_joint=tuple(per_joint), steps=round(float(np.median([d for d in per_joint if d >= 0]))), error=error)
+    per_joint = [_shortest(error[:, j], CLEARLY) if moved[j] else -1 for j in range(n)]
+    # A joint that payload and friction disturb says little by itself; all of them together do.
+    together = np.exp(np.log(np.maximum(error[:, moved], 1e-9)).mean(axis=1))
+    return DelayEstimate(per_joint=tuple(per_joint), steps=_shortest(together, CLEARLY_TOGETHER), error=error)
 
 
 def aligned(runs: list[Run], steps: int) -> list[Run]:
@@ -63,11 +66,11 @@ def aligned(runs: list[Run], steps: int) -> list[Run]:
     return out
 
 
-def _shortest(error: FloatArray) -> int:
+def _shortest(error: FloatArray, clearly: float) -> int:
     """The first delay that no longer one beats clearly."""
     best = 0
     for steps in range(1, len(error)):
-        if error[steps] < CLEARLY * error[best]:
+        if error[steps] < clearly * error[best]:
             best = steps
     return best
 

@@ -122,14 +122,14 @@ def train(
             best.load(saved["best_error"], saved["best"])
             history = History(**saved["history"])
             first = saved["epoch"]
-    members = config.ensemble.members
+    members, batch = config.ensemble.members, min(config.batch, len(features))
     for epoch in range(first, config.epochs):
         # A generator for each epoch, so that a resumed run draws what an uninterrupted one would.
         rng = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         order = torch.randint(len(features), (members, len(features)), generator=rng)
         total, steps = 0.0, 0
-        for at in range(0, len(features) - config.batch + 1, config.batch):
-            index = order[:, at : at + config.batch]
+        for at in range(0, len(features) - batch + 1, batch):
+            index = order[:, at : at + batch]
             mean, log_var = model.normalised(features[index])
             error = (mean - targets[index]) ** 2
             nll = torch.where(known[index], error * torch.exp(-log_var) + log_var, 0.0).mean((1, 2)).sum()

@@ -41,7 +41,7 @@ def test_anything_else_gives_other_bits(what: str, plans: list[LoggedPlan], robo
         changed = dataclasses.replace(plan, seq=plan.seq + 1)
     else:
         value = getattr(plan.basis, what)
-        changed = dataclasses.replace(plan, basis=dataclasses.replace(plan.basis, **{what: value + 1 if what != "mean" else value + 0.1}))
+        changed = dataclasses.replace(plan, basis=dataclasses.replace(plan.basis, **{what: value + 5 if what != "mean" else value + 0.1}))
     assert again.same(plan)
     assert not again.same(changed)
 

@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("retrain", help="learn from a robot's logs; the gate judges, a person promotes")
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("--from", dest="sources", type=Path, nargs="+", required=True, metavar="BAG", help="bags (folders or .mcap files) or datasets")
+    command.add_argument("--minutes", type=float, help="learn from the first so many minutes of motion (default: all)")
     command.add_argument("--base", help="bundle to start from and to beat: a folder, or a version of the registry (default: the live one)")
     command.add_argument("--scratch", action="store_true", help="start from random weights instead of the base's")
     command.add_argument("--keep", type=float, default=0.1, help="share of old data in the mix, where the new says nothing (default: %(default)s)")
@@ -53,6 +54,8 @@ def retrain(options: argparse.Namespace) -> int:
     from taustack.models.registry import Registry, registry_root
     from taustack.retraining.data import gather
 
+    if options.minutes is not None and not options.minutes > 0:
+        raise BadInput("argument", "--minutes", options.minutes, "more than 0")
     if (options.epochs is not None and options.epochs < 1) or not 0 <= options.keep < 1:
         raise BadInput("argument", "--epochs, --keep", f"{options.epochs}, {options.keep}", "at least 1, and 0 to less than 1")
     torch.set_num_threads(os.cpu_count() or 1)
@@ -60,7 +63,7 @@ def retrain(options: argparse.Namespace) -> int:
     load_task(robot, options.task)
     registry = Registry(registry_root(options.registry), robot.name)
     base = base_bundle(options.base, robot, registry)
-    data = gather(options.sources, robot)
+    data = gather(options.sources, robot, options.minutes)
     for path, why in data.harvest.quarantined.items():
         print(f"left out {path}: {why}")
     delays = ", ".join("-" if steps < 0 else f"{1e3 * steps * robot.rates.control_dt:.0f}" for steps in data.delay.per_joint)

@@ -41,8 +41,8 @@ class LoggedData:
         }  # fmt: skip
 
 
-def gather(sources: list[Path], robot: RobotConfig) -> LoggedData:
-    """Runs of bags and of dataset folders.
+def gather(sources: list[Path], robot: RobotConfig, most_minutes: float | None = None) -> LoggedData:
+    """Runs of bags and of dataset folders, of the first `most_minutes` if given.
 
     Raises:
         BadInput: nothing usable, too little of it, or a joint that hardly moved; names the source, the minutes, the joint.
@@ -56,6 +56,9 @@ def gather(sources: list[Path], robot: RobotConfig) -> LoggedData:
         runs += found
         harvest.minutes += sum(len(run.u) for run in found) * dt / 60
     runs += list(runs_of([s for s in sources if s not in datasets], robot.name, robot.joint_names, dt, harvest))
+    if most_minutes is not None:
+        runs = _first(runs, most_minutes * 60 / dt)
+        harvest.minutes, harvest.pieces = sum(len(run.u) for run in runs) * dt / 60, len(runs)
     told = "; ".join(f"{path}: {why}" for path, why in harvest.quarantined.items())
     if not runs:
         raise BadInput("--from", "", told or "no runs", "bags or datasets in which the robot moved")
@@ -67,3 +70,9 @@ def gather(sources: list[Path], robot: RobotConfig) -> LoggedData:
         joint = robot.joint_names[int(speed.argmin())]
         raise BadInput("--from", f"excitation of {joint}", f"{speed.min():.4f} rad/s (rms of its reference)", f"at least {STILL:g}: move that joint too")
     return LoggedData(runs=runs, delay=identify_delay(runs, robot.joint_names), harvest=harvest, sources=[str(source) for source in sources])
+
+
+def _first(runs: list[Run], steps: float) -> list[Run]:
+    """The first runs that together hold no more than so many steps."""
+    total = np.cumsum([len(run.u) for run in runs])
+    return runs[: int(np.searchsorted(total, steps, side="right"))]

@@ -1,0 +1,73 @@
+"""A robot that changed, from failing to recovered by its own log: `python bench/story.py`. Prints and writes the figures of docs/benchmarks.
+
+The commands are those of docs/how-to/learn-from-logs.md: simulate with a log, retrain (with the gate), simulate with the candidate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from taustack.cli.output import table
+
+LOG_SEED, REPORT_SEED = 500, 7
+
+
+def taustack(*arguments: str) -> tuple[int, float]:
+    """Exit code and wall time [s] of a command."""
+    began = time.perf_counter()
+    code = subprocess.run([sys.executable, "-c", "import sys; from taustack.cli import main; sys.exit(main(sys.argv[1:]))", *arguments], check=False).returncode
+    return code, time.perf_counter() - began
+
+
+def success(robot: str, scenario: str, episodes: int, out: Path, *more: str) -> dict[str, Any]:
+    """Metrics of lockstep episodes with the reporting seed."""
+    taustack("sim", robot, "reach", "--scenario", scenario, "--episodes", str(episodes), "--seed", str(REPORT_SEED), "--json", str(out), *more)
+    metrics: dict[str, Any] = json.loads(out.read_text())
+    return metrics
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--robot", default="panda")
+    parser.add_argument("--scenario", default="payload", help="the robot as it is now")
+    parser.add_argument("--log-episodes", type=int, default=200, help="reaches of the shipped bundle that are logged")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5.0], help="minutes of the log to learn from, each a row")
+    parser.add_argument("--train-seeds", type=int, nargs="+", default=[0], help="each a row")
+    parser.add_argument("--episodes", type=int, default=50, help="of the report")
+    parser.add_argument("--work", type=Path, default=Path("data/story"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    shutil.rmtree(options.work, ignore_errors=True)
+    options.work.mkdir(parents=True)
+    before = success(options.robot, options.scenario, options.episodes, options.work / "before.json")
+    log = options.work / "log"
+    taustack("sim", options.robot, "reach", "--scenario", options.scenario, "--episodes", str(options.log_episodes), "--seed", str(LOG_SEED), "--log", str(log))
+    rows: list[dict[str, Any]] = [{"minutes": 0.0, "seed": "-", "success": before["success_rate"], "error_m": before["median_final_error_m"]}]
+    for minutes in options.minutes:
+        for seed in options.train_seeds:
+            work = options.work / f"{minutes:g}min_seed{seed}"
+            registry = ["--registry", str(options.work / "registry")]
+            arguments = ["--from", str(log), "--minutes", str(minutes), "--seed", str(seed), "--scenario", options.scenario, "--work", str(work), *registry]
+            code, took = taustack("retrain", options.robot, *arguments, "--json", str(work.with_suffix(".json")))
+            after = success(options.robot, options.scenario, options.episodes, work / "after.json", "--bundle", str(work / "candidate"))
+            gate = json.loads(work.with_suffix(".json").read_text())
+            rows.append({
+                "minutes": minutes, "seed": seed, "success": after["success_rate"], "error_m": after["median_final_error_m"], "retrain_s": took,
+                "gate": "passed" if code == 0 else "refused", "violations": after["limit_violations"],
+                "open_loop_m": {steps: (gate["candidate"]["error_m"][steps], gate["live"]["error_m"][steps]) for steps in gate["candidate"]["error_m"]},
+            })  # fmt: skip
+            print(table(list(rows[0]), [[str(row.get(key, "")) for key in rows[0]] for row in rows]), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
