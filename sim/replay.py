@@ -41,17 +41,17 @@ class LoggedPlan:
         return {name: value * float(weight) for (name, value), weight in zip(self.cost.items(), self.basis.weights, strict=True)}
 
 
-def logged_plans(bag: Bag, n: int) -> Iterator[LoggedPlan]:
-    """Plans of a robot of n joints that can be computed again; those of the fallback and damaged ones are passed over."""
+def logged_plans(bag: Bag) -> Iterator[LoggedPlan]:
+    """Plans that can be computed again; those of the fallback and damaged ones are passed over."""
     for message in bag.messages({"plan"}):
         content = decoded(message)
-        plan = _plan(content, n) if content is not None else None
+        plan = _plan(content) if content is not None else None
         if plan is not None:
             yield plan
 
 
-def _plan(content: Any, n: int) -> LoggedPlan | None:
-    h = int(content.horizon)
+def _plan(content: Any) -> LoggedPlan | None:
+    h, n = int(content.horizon), len(content.name)
     sizes = (len(content.actions), len(content.mean), len(content.states), len(content.goal), len(content.weight), len(content.cost))
     if not content.shards or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name)):
         return None

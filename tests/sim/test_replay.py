@@ -22,8 +22,8 @@ def bag(log_episodes: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plans(bag: Path, robot: RobotConfig) -> list[LoggedPlan]:
-    return list(logged_plans(open_bag(bag), robot.n))
+def plans(bag: Path) -> list[LoggedPlan]:
+    return list(logged_plans(open_bag(bag)))
 
 
 def test_every_plan_is_computed_again_to_the_same_bits(plans: list[LoggedPlan], robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> None:
@@ -58,7 +58,7 @@ def test_a_plan_that_differs_is_exit_code_one(bag: Path, tmp_path: Path, monkeyp
     from taustack.sim import replay
 
     real = replay.logged_plans
-    monkeypatch.setattr(replay, "logged_plans", lambda bag, n: (dataclasses.replace(p, seq=p.seq + (i == 5)) for i, p in enumerate(real(bag, n))))
+    monkeypatch.setattr(replay, "logged_plans", lambda bag: (dataclasses.replace(p, seq=p.seq + (i == 5)) for i, p in enumerate(real(bag))))
     assert main(["bag", "replay", str(bag)]) == 1
     assert "differs" in capsys.readouterr().out
 

@@ -118,10 +118,10 @@ def replay(options: argparse.Namespace) -> int:
     from taustack.sim.replay import Replay, bundles_of, draw_plan, logged_plans
 
     bag = open_bag(options.bag)
-    robot = load_robot(options.robot or bag.about.get("robot", ""))
-    plans = list(logged_plans(bag, robot.n))
+    plans = list(logged_plans(bag))
     if not plans:
         raise BadInput(options.bag, "plan", "no plan that says what it was computed from", "a bag of this version, with plans of the learned model")
+    robot = load_robot(options.robot or bag.about.get("robot", ""))
     folders = [*options.bundle, *sorted(path.parent for path in robot.folder.glob("*/manifest.yaml"))]
     again = Replay(robot, load_task(robot, options.task), bundles_of(plans, robot, folders))
     different = [plan for plan in plans if not again.same(plan)]
