@@ -97,8 +97,8 @@ def test_samples_that_are_not_finite_weigh_nothing_and_are_counted(bundle: Bundl
     planner = planner_of(bundle, robot, task)
     draw = planner._bank.draw
 
-    def poisoned() -> np.ndarray:
-        noise = draw().copy()
+    def poisoned(seq: int, shard: int) -> np.ndarray:
+        noise = draw(seq, shard).copy()
         noise[:, 10:20] = np.nan
         return noise
 
