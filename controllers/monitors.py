@@ -15,8 +15,8 @@ FloatArray = NDArray[np.float64]
 FUTURE_S = 0.005  # a measurement may be stamped this much after now
 JUMP_FACTOR = 3.0  # of the velocity limit that a position may seem to move with
 JUMP_FLOOR = 0.01  # [rad or m] that noise may move it
-FROZEN_S = 0.05  # the same position, bit for bit, for this long while it should move means a frozen sensor
-MOVING = 0.05  # [rad/s or m/s] of the reference, or of the measured velocity
+FROZEN_S = 0.05  # the same position, bit for bit, for this long while the joint moves means a frozen sensor
+MOVING = 0.05  # [rad/s or m/s] of the measured velocity, or of the reference, which a robot may follow `response_s` late
 
 
 class SensorMonitor:
@@ -29,7 +29,9 @@ class SensorMonitor:
         self._velocity = robot.limits("velocity")
         self._fault_at = -np.inf
         self._reason = ""
-        self._same_since: NDArray[np.float64] = np.zeros(robot.n)
+        self._response_s = robot.safety.response_s
+        self._stuck_since: NDArray[np.float64] = np.zeros(robot.n)
+        self._unmoved_since: NDArray[np.float64] = np.zeros(robot.n)
 
     def look(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         """What is wrong, or was less than `clear_s` ago; None if the measurements can be trusted.
@@ -55,7 +57,7 @@ class SensorMonitor:
             return f"from the future: by {sample.t - now:.3f} s"
         last = self.trusted
         if last is None:
-            self._same_since = np.full(self.n, now)
+            self._stuck_since, self._unmoved_since = np.full(self.n, now), np.full(self.n, now)
             self.trusted = sample
         elif sample.t < last.t - 1e-9 and now - last.t > self.timeout_s:
             # The clock of the measurements was set back: what follows is judged by it, after a hold.
@@ -75,14 +77,16 @@ class SensorMonitor:
         moved = np.abs(sample.q - last.q)
         allowed = JUMP_FACTOR * self._velocity * (sample.t - last.t) + JUMP_FLOOR
         self.trusted = sample
-        still = (np.abs(dq_ref) < MOVING) & (np.abs(sample.dq) < MOVING)
-        self._same_since[(moved > 0.0) | still] = now
+        rests = np.abs(sample.dq) < MOVING
+        self._stuck_since[(moved > 0.0) | rests] = now
+        self._unmoved_since[(moved > 0.0) | (rests & (np.abs(dq_ref) < MOVING))] = now
         beyond = moved - allowed
         if beyond.max() > 0:
             joint = int(beyond.argmax())
             return f"position jump: joint {joint + 1} by {moved[joint]:.3f}"
-        if now - self._same_since.min() > FROZEN_S:
-            return f"frozen: joint {int(self._same_since.argmin()) + 1}"
+        for since, allowed_s in ((self._stuck_since, FROZEN_S), (self._unmoved_since, FROZEN_S + self._response_s)):
+            if now - since.min() > allowed_s:
+                return f"frozen: joint {int(since.argmin()) + 1}"
         return None
 
 

@@ -175,11 +175,22 @@ def test_a_jump_is_named_with_its_joint_and_noise_is_none(robot: RobotConfig) ->
 
 
 @pytest.mark.parametrize(("speed", "frozen"), [(0.3, True), (-0.3, True), (0.01, False)])
-def test_a_sensor_that_repeats_itself_while_the_reference_moves_is_frozen(robot: RobotConfig, speed: float, frozen: bool) -> None:
+def test_a_sensor_that_repeats_itself_while_it_says_that_it_moves_is_frozen(robot: RobotConfig, speed: float, frozen: bool) -> None:
+    monitor, dq = SensorMonitor(robot), np.zeros(robot.n)
+    dq[3] = speed
+    found = [monitor.look(dataclasses.replace(sample(robot, 0.002 * i), dq=dq), 0.002 * i, 0 * dq) for i in range(30)]
+    assert found[:25] == [None] * 25
+    assert found[-1] == ("frozen: joint 4" if frozen else None)
+
+
+@pytest.mark.parametrize(("speed", "frozen"), [(0.3, True), (-0.3, True), (0.01, False)])
+def test_a_sensor_that_rests_while_the_reference_moves_is_frozen_once_the_robot_should_have_followed(robot: RobotConfig, speed: float, frozen: bool) -> None:
+    """A robot whose drives act 80 ms late stands still, bit for bit, for the first 80 ms of every motion."""
     monitor, dq_ref = SensorMonitor(robot), np.zeros(robot.n)
     dq_ref[3] = speed
-    found = [monitor.look(sample(robot, 0.002 * i), 0.002 * i, dq_ref) for i in range(30)]
-    assert found[:25] == [None] * 25
+    ticks = round((0.05 + robot.safety.response_s) / 0.002)
+    found = [monitor.look(sample(robot, 0.002 * i), 0.002 * i, dq_ref) for i in range(ticks + 5)]
+    assert found[:ticks] == [None] * ticks
     assert found[-1] == ("frozen: joint 4" if frozen else None)
 
 

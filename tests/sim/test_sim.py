@@ -15,11 +15,13 @@ from taustack.controllers.mppi import MPPI
 from taustack.controllers.reference import Reference
 from taustack.errors import BadInput, TaustackError
 from taustack.kinematics import KinematicChain
+from taustack.layout import STATES
 from taustack.pool import Workers
 from taustack.sim.baselines import LeastSquaresVelocity
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.evaluate import EpisodeSpec, evaluate, failure
 from taustack.sim.goals import draw_goal
+from taustack.sim.log import EpisodeLog
 from taustack.sim.mjcf import compile_model
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Obstacle, Scenario, load_scenario, scenario_names
@@ -156,6 +158,17 @@ def test_a_robot_that_follows_late_is_not_taken_for_one_that_is_overloaded(robot
         episode = run_episode(MujocoPlant(robot, load_scenario("lag", robot.n)), planner, np.array(goal), task.success)
         assert episode.success, failure(0, episode)
         assert episode.final_error_m < 0.01
+
+
+def test_a_robot_whose_drives_act_late_is_not_held_for_it(robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> None:
+    """It stands still, bit for bit, for the first 80 ms of its motion."""
+    log = EpisodeLog()
+    done = run_episode(
+        MujocoPlant(robot, Scenario(actuator_delay_s=0.08)), MPPI(bundle, robot, task, np.random.default_rng(0)), np.array([0.5, 0.3, 0.4]), task.success, log
+    )
+    assert done.success
+    states = [STATES[row[3]] for row in log.rows]
+    assert "holding" not in states[states.index("running") :]
 
 
 def test_an_episode_without_plans_fails_and_says_so(robot: RobotConfig, bundle: Bundle, task: TaskConfig) -> None:
