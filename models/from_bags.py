@@ -88,7 +88,7 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
         if bag.about.get("robot", robot) != robot:
             harvest.quarantined[str(bag.path)] = f"a bag of {bag.about['robot']}, not of {robot}"
             return
-        block = _block(content, joint_names)
+        block = block_of(content, joint_names)
         if block is None:
             harvest.cut("a message whose parts do not fit", MESSAGE_S)
             continue
@@ -124,7 +124,7 @@ def _faults(bag: Bag) -> list[tuple[float, float]]:
     return spans
 
 
-def _block(content: Any, joint_names: tuple[str, ...]) -> dict[str, FloatArray] | None:
+def block_of(content: Any, joint_names: tuple[str, ...]) -> dict[str, FloatArray] | None:
     """A message's rows as arrays with the joints in our order; None if the sizes contradict each other."""
     order, rows = [list(content.name).index(name) for name in joint_names], len(content.t)
     out = {name: np.asarray(getattr(content, name), dtype=np.float64) for name in ("t", "tick", "epoch", "state", *VECTORS, "ee")}

@@ -57,14 +57,14 @@ def bundle(robot: RobotConfig) -> Bundle:
 def log_episodes(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a bag of real episodes."""
 
-    def make(name: str, *, count: int, seed: int, planner: str = "least_squares") -> Path:
+    def make(name: str, *, count: int, seed: int, planner: str = "least_squares", scenario: str = "nominal", folder: Path | None = None) -> Path:
         specs = [
-            EpisodeSpec(robot=robot.folder, task="reach", scenario="nominal", planner=planner, bundle=robot.folder / "bundle", seed=seed, index=i, log=True)
+            EpisodeSpec(robot=robot.folder, task="reach", scenario=scenario, planner=planner, bundle=robot.folder / "bundle", seed=seed, index=i, log=True)
             for i in range(count)
         ]
-        folder = tmp_path_factory.mktemp("bags") / name
-        write_log(folder, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {"scenario": "nominal"})
-        return folder
+        bag = (folder or tmp_path_factory.mktemp("bags")) / name
+        write_log(bag, robot, [done.log for done in run_all(episode, specs, Workers(count=1)) if done.log is not None], {"scenario": scenario})
+        return bag
 
     return make
 

@@ -139,7 +139,7 @@ def judge(options: argparse.Namespace) -> int:
     suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options))
     data = gather(options.data, robot)
     verdict = run_gate(options.bundle, base_bundle(options.base, robot, registry), robot, data.runs, suite, load_rules(options.rules))
-    return conclude(options, registry, options.bundle, verdict, options.work / "report")
+    return conclude(options, registry, options.bundle, verdict, options.work / "report")[0]
 
 
 def registry_of(options: argparse.Namespace) -> Registry:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import add_workers, table, workers_of, write_json
-from taustack.errors import BadInput
+from taustack.errors import BadInput, TaustackError
 
 if TYPE_CHECKING:
     from taustack.config import RobotConfig
@@ -25,7 +25,11 @@ def add(commands: Any) -> None:
     command = commands.add_parser("retrain", help="learn from a robot's logs; the gate judges, a person promotes")
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("--from", dest="sources", type=Path, nargs="+", required=True, metavar="BAG", help="bags (folders or .mcap files) or datasets")
-    command.add_argument("--minutes", type=float, help="learn from the first so many minutes of motion (default: all)")
+    command.add_argument("--minutes", type=float, help="learn from the newest so many minutes of motion (default: all)")
+    command.add_argument("--watch", action="store_true", help="stay, and retrain whenever the live model drifts in what is logged into the folders of --from")
+    command.add_argument("--auto-promote", action="store_true", help="with --watch: what passes the gate goes live without a person")
+    command.add_argument("--persist", type=float, default=20.0, help="with --watch: seconds of motion for which the drift must last (default: %(default)s)")
+    command.add_argument("--every", type=float, default=15.0, help="with --watch: seconds between two looks at the log (default: %(default)s)")
     command.add_argument("--base", help="bundle to start from and to beat: a folder, or a version of the registry (default: the live one)")
     command.add_argument("--scratch", action="store_true", help="start from random weights instead of the base's")
     command.add_argument("--keep", type=float, default=0.1, help="share of old data in the mix, where the new says nothing (default: %(default)s)")
@@ -52,25 +56,68 @@ def retrain(options: argparse.Namespace) -> int:
 
     from taustack.config import load_robot, load_task
     from taustack.models.registry import Registry, registry_root
-    from taustack.retraining.data import gather
 
     if options.minutes is not None and not options.minutes > 0:
         raise BadInput("argument", "--minutes", options.minutes, "more than 0")
     if (options.epochs is not None and options.epochs < 1) or not 0 <= options.keep < 1:
         raise BadInput("argument", "--epochs, --keep", f"{options.epochs}, {options.keep}", "at least 1, and 0 to less than 1")
+    if options.auto_promote and not options.watch:
+        raise BadInput("argument", "--auto-promote", "without --watch", "--watch with it, or `taustack models promote`")
     torch.set_num_threads(os.cpu_count() or 1)
     robot = load_robot(options.robot)
     load_task(robot, options.task)
     registry = Registry(registry_root(options.registry), robot.name)
+    return watch(options, robot, registry) if options.watch else retrain_once(options, robot, registry, options.sources, options.work)[0]
+
+
+def retrain_once(options: argparse.Namespace, robot: RobotConfig, registry: Registry, sources: list[Path], work: Path) -> tuple[int, str]:
+    """From the sources to a judged candidate: exit code and version, see `conclude`."""
+    from taustack.retraining.data import gather
+
     base = base_bundle(options.base, robot, registry)
-    data = gather(options.sources, robot, options.minutes)
+    data = gather(sources, robot, options.minutes)
     for path, why in data.harvest.quarantined.items():
         print(f"left out {path}: {why}")
     delays = ", ".join("-" if steps < 0 else f"{1e3 * steps * robot.rates.control_dt:.0f}" for steps in data.delay.per_joint)
-    print(f"{data.harvest.minutes:.2f} minutes in {len(data.runs)} runs; delay by joint [ms]: {delays}")
-    trained = train_candidate(options, robot, base, data)
+    together = f"{1e3 * data.delay.steps * robot.rates.control_dt:.0f}"
+    print(f"{data.harvest.minutes:.2f} minutes in {len(data.runs)} runs; delay by joint [ms]: {delays}; of all {together}")
+    trained = train_candidate(options, robot, base, data, work)
     verdict = judge_candidate(options, robot, trained.folder, base, trained)
-    return conclude(options, registry, trained.folder, verdict, options.work / "report")
+    return conclude(options, registry, trained.folder, verdict, work / "report")
+
+
+def watch(options: argparse.Namespace, robot: RobotConfig, registry: Registry) -> int:
+    """Retrain whenever the live model drifts for long; until SIGINT or SIGTERM."""
+    from taustack.controllers.bundle import load_bundle
+    from taustack.retraining.watch import DriftWatch, bags_in
+    from taustack.sim.mjcf import chain_from_model, compile_model
+    from taustack.stop_flag import stop_on_signals
+
+    for folder in options.sources:
+        if not folder.is_dir():
+            raise BadInput("--from", "", folder, "with --watch: the folder that the logger writes its bags into")
+    stop = stop_on_signals()
+    drift = DriftWatch(robot, chain_from_model(compile_model(robot), robot), options.sources)
+    print(f"watching {', '.join(map(str, options.sources))}", flush=True)
+    rounds = 0
+    while not stop.is_set():
+        try:
+            lasted = drift.look(load_bundle(base_bundle(None, robot, registry), robot))
+            if lasted >= options.persist:
+                rounds += 1
+                print(f"the live model has drifted for {lasted:.0f} s of motion: retraining", flush=True)
+                code, version = retrain_once(
+                    options, robot, registry, [bag for folder in options.sources for bag in bags_in(folder)], options.work / f"round{rounds}"
+                )
+                if code == 0 and options.auto_promote:
+                    registry.promote(version)
+                    print(f"promoted: version {version}", flush=True)
+                drift.forget()
+        except TaustackError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            drift.forget()
+        stop.wait(options.every)
+    return 0
 
 
 def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Path:
@@ -85,7 +132,7 @@ def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Pa
     return robot.folder / "bundle" if version == SHIPPED else registry.path(version)
 
 
-def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path, data: Any) -> Trained:
+def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path, data: Any, work: Path) -> Trained:
     from tqdm import tqdm
 
     from taustack.models.train_dynamics import TrainConfig
@@ -103,7 +150,7 @@ def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path,
             bar.n = epoch
             bar.set_postfix(train_nll=f"{history.train_nll[-1]:.3f}", holdout_mse=f"{history.holdout_mse[-1]:.3g}")
 
-        return fine_tune(data, robot, spec, options.work, on_epoch)
+        return fine_tune(data, robot, spec, work, on_epoch)
 
 
 def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: Path, base: Path, trained: Trained) -> Verdict:
@@ -117,8 +164,8 @@ def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: 
         return run_gate(candidate, base, robot, trained.held, suite, load_rules(options.rules), bar.update)
 
 
-def conclude(options: argparse.Namespace, registry: Registry, candidate: Path, verdict: Verdict, folder: Path) -> int:
-    """Put candidate and report into the registry, and say what the gate said. Exit code 3 if it refused."""
+def conclude(options: argparse.Namespace, registry: Registry, candidate: Path, verdict: Verdict, folder: Path) -> tuple[int, str]:
+    """Put candidate and report into the registry, and say what the gate said. Exit code (3 if it refused) and the version, if it has one."""
     from taustack.retraining.report import failing, write_report
 
     files = write_report(folder, verdict)
@@ -128,13 +175,13 @@ def conclude(options: argparse.Namespace, registry: Registry, candidate: Path, v
         write_json(options.json, verdict.as_data())
     if verdict.candidate.refused:
         print(f"refused: {verdict.candidate.refused}", file=sys.stderr)
-        return REFUSED
+        return REFUSED, ""
     version = registry.add(candidate, files)
     where = registry.folder / version
     if not verdict.passed:
         for line in failing(verdict):
             print(f"refused: {line}", file=sys.stderr)
         print(f"kept as version {version} for a look ({where / 'report.html'}); it cannot be promoted")
-        return REFUSED
+        return REFUSED, version
     print(f"passed: version {version} ({where / 'report.html'}); taustack models promote {registry.robot} {version} makes it live")
-    return 0
+    return 0, version

@@ -42,7 +42,7 @@ class LoggedData:
 
 
 def gather(sources: list[Path], robot: RobotConfig, most_minutes: float | None = None) -> LoggedData:
-    """Runs of bags and of dataset folders, of the first `most_minutes` if given.
+    """Runs of bags and of dataset folders, of the newest `most_minutes` if given.
 
     Raises:
         BadInput: nothing usable, too little of it, or a joint that hardly moved; names the source, the minutes, the joint.
@@ -57,7 +57,7 @@ def gather(sources: list[Path], robot: RobotConfig, most_minutes: float | None =
         harvest.minutes += sum(len(run.u) for run in found) * dt / 60
     runs += list(runs_of([s for s in sources if s not in datasets], robot.name, robot.joint_names, dt, harvest))
     if most_minutes is not None:
-        runs = _first(runs, most_minutes * 60 / dt)
+        runs = _newest(runs, most_minutes * 60 / dt)
         harvest.minutes, harvest.pieces = sum(len(run.u) for run in runs) * dt / 60, len(runs)
     told = "; ".join(f"{path}: {why}" for path, why in harvest.quarantined.items())
     if not runs:
@@ -72,7 +72,7 @@ def gather(sources: list[Path], robot: RobotConfig, most_minutes: float | None =
     return LoggedData(runs=runs, delay=identify_delay(runs, robot.joint_names), harvest=harvest, sources=[str(source) for source in sources])
 
 
-def _first(runs: list[Run], steps: float) -> list[Run]:
-    """The first runs that together hold no more than so many steps."""
-    total = np.cumsum([len(run.u) for run in runs])
-    return runs[: int(np.searchsorted(total, steps, side="right"))]
+def _newest(runs: list[Run], steps: float) -> list[Run]:
+    """The last runs that together hold no more than so many steps."""
+    total = np.cumsum([len(run.u) for run in reversed(runs)])
+    return runs[len(runs) - int(np.searchsorted(total, steps, side="right")) :]
