@@ -48,6 +48,7 @@ def test_drift_counts_while_it_lasts_and_is_forgotten_on_demand(
     shutil.copytree(bags[1], tmp_path / "2")
     lasted = watch.look(bundle)
     assert lasted > 3.0
+    assert [file.parent.name for file in watch.drifting] == ["2"]
     assert watch.look(bundle) == lasted  # nothing new was logged
     watch.forget()
     assert watch.look(bundle) == 0.0
@@ -68,7 +69,7 @@ def test_lasting_drift_makes_a_candidate_by_itself(bags: tuple[Path, Path], chan
     assert process.stdout is not None
     for line in process.stdout:
         said.append(line)
-        if line.startswith("promoted: " if alone else "passed: "):
+        if line.startswith("promoted: " if alone else "passed: ") or "refused" in line or "error" in line:
             break
     time.sleep(1.0)  # it looks again, and finds nothing new
     process.send_signal(signal.SIGTERM)

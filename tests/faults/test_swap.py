@@ -45,11 +45,11 @@ def stack(robot: RobotConfig, registry: Registry, tmp_path: Path) -> Iterator[St
 
 
 def planned_by(folder: Path) -> list[str]:
-    """Hashes of the bundles behind the logged plans, in the order they first appear."""
+    """Hashes of the bundles behind the logged plans, in their order; on a busy machine the fallback plans meanwhile, which has none."""
     seen: list[str] = []
     for message in open_bag(next((folder / "log").iterdir())).messages({"plan"}):
         plan = decoded(message)
-        if plan is not None and (not seen or seen[-1] != plan.bundle_sha256):
+        if plan is not None and plan.bundle_sha256 and (not seen or seen[-1] != plan.bundle_sha256):
             seen.append(plan.bundle_sha256)
     return seen
 

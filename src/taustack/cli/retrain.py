@@ -89,7 +89,7 @@ def retrain_once(options: argparse.Namespace, robot: RobotConfig, registry: Regi
 def watch(options: argparse.Namespace, robot: RobotConfig, registry: Registry) -> int:
     """Retrain whenever the live model drifts for long; until SIGINT or SIGTERM."""
     from taustack.controllers.bundle import load_bundle
-    from taustack.retraining.watch import DriftWatch, bags_in
+    from taustack.retraining.watch import DriftWatch
     from taustack.sim.mjcf import chain_from_model, compile_model
     from taustack.stop_flag import stop_on_signals
 
@@ -106,9 +106,7 @@ def watch(options: argparse.Namespace, robot: RobotConfig, registry: Registry) -
             if lasted >= options.persist:
                 rounds += 1
                 print(f"the live model has drifted for {lasted:.0f} s of motion: retraining", flush=True)
-                code, version = retrain_once(
-                    options, robot, registry, [bag for folder in options.sources for bag in bags_in(folder)], options.work / f"round{rounds}"
-                )
+                code, version = retrain_once(options, robot, registry, drift.drifting, options.work / f"round{rounds}")
                 if code == 0 and options.auto_promote:
                     registry.promote(version)
                     print(f"promoted: version {version}", flush=True)

@@ -35,6 +35,8 @@ class DriftWatch:
     chain: KinematicChain
     folders: list[Path]
     drifting_s: float = 0.0
+    drifting: list[Path] = field(default_factory=list)
+    """Files of that drift: what was logged before it is of another robot."""
     _monitor: DriftMonitor | None = None
     _sha256: str = ""
     _seen: dict[Path, int] = field(default_factory=dict)
@@ -47,7 +49,7 @@ class DriftWatch:
         """
         if live.sha256 != self._sha256:
             first = not self._sha256
-            self._monitor, self._sha256, self.drifting_s = DriftMonitor(live, self.chain), live.sha256, 0.0
+            self._monitor, self._sha256 = DriftMonitor(live, self.chain), live.sha256
             if not first:
                 self.forget()
         for bag in self._bags():
@@ -57,7 +59,7 @@ class DriftWatch:
 
     def forget(self) -> None:
         """Hold nothing that is logged by now against the model."""
-        self.drifting_s = 0.0
+        self.drifting_s, self.drifting = 0.0, []
         for bag in self._bags():
             for file in bag.glob("*.mcap"):
                 self._seen[file] = sum(1 for _ in open_bag(file).messages({"track"}))
@@ -82,4 +84,9 @@ class DriftWatch:
             if block is None:
                 continue
             drift = self._monitor.add(TrackRows(plan_seq=content.plan_seq, **block))  # type: ignore[arg-type]
-            self.drifting_s = self.drifting_s + float(block["t"][-1] - block["t"][0]) if drift.drifting else 0.0
+            if not drift.drifting:
+                self.drifting_s, self.drifting = 0.0, []
+                continue
+            self.drifting_s += float(block["t"][-1] - block["t"][0])
+            if file not in self.drifting:
+                self.drifting.append(file)
