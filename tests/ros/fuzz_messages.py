@@ -19,16 +19,20 @@ from taustack.errors import BadInput
 
 NAMES = [f"joint{i}" for i in range(7)]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 1e308, -1e308, math.nan, math.inf, -math.inf, 5e-324]
+SINGLE = [0.0, -0.0, 1.0, -1.0, 3e38, -3e38, math.nan, math.inf, -math.inf, 1e-45]
+
+FOR_THE_LOG = ("goal", "tau", "trust", "mean", "weight", "temperature", "noise_seed", "shards")  # of a plan: no node reads them
 
 
 def spoil(message: Any, rng: random.Random) -> list[str]:
     """Change one to three fields in place; their names."""
     changed = []
-    for name in rng.sample(sorted(message.get_fields_and_field_types()), k=rng.randint(1, 3)):
+    fields = [name for name in message.get_fields_and_field_types() if not (isinstance(message, msg.Plan) and name in FOR_THE_LOG)]
+    for name in rng.sample(sorted(fields), k=rng.randint(1, 3)):
         value = getattr(message, name)
         if isinstance(value, array):
             size = rng.choice([0, 1, 6, 7, 8, 14, 25 * 7, 25 * 7 + 1])
-            setattr(message, name, array("d", rng.choices(NUMBERS, k=size)))
+            setattr(message, name, array(value.typecode, rng.choices(NUMBERS if value.typecode == "d" else SINGLE, k=size)))
         elif isinstance(value, list):
             setattr(message, name, rng.choice([[], NAMES[:-1], NAMES * 2, NAMES[::-1], ["", *NAMES[1:]], ["joint0"] * 7]))
         elif isinstance(value, bool):
