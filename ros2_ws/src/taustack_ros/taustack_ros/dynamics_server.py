@@ -168,7 +168,7 @@ class DynamicsServer(Node):
             return response
         states, variance, variances = [x], np.zeros_like(x), [np.zeros_like(x)]
         for t in range(h):
-            mean, std = self._session.run(None, {"x": states[-1], "u": np.ascontiguousarray(u[:, t])})
+            mean, std, *_ = self._session.run(None, {"x": states[-1], "u": np.ascontiguousarray(u[:, t])})
             variance = variance + std**2
             states.append(mean)
             variances.append(variance)
