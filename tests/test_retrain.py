@@ -29,6 +29,8 @@ from taustack.sim.collect import collect_run
 from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import load
 
+pytestmark = pytest.mark.no_cover  # tracing makes the ONNX exporter, or the reading of bags, three times as slow
+
 CHANGED = Scenario(payload_kg=1.5, reference_lag_s=0.05, actuator_delay_s=0.02)
 EASY = """
 open_loop:

@@ -30,6 +30,8 @@ from taustack.cli import main
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
 
+pytestmark = pytest.mark.no_cover  # tracing makes the ONNX exporter, or the reading of bags, three times as slow
+
 
 @pytest.fixture(scope="module")
 def bag(log_episodes: Callable[..., Path]) -> Path:

@@ -26,6 +26,8 @@ from taustack.rollout import ActionBounds
 from taustack.sim.collect import collect_run
 from taustack.sim.scenario import Scenario
 
+pytestmark = pytest.mark.no_cover  # tracing makes the ONNX exporter, or the reading of bags, three times as slow
+
 SMALL = TrainConfig(ensemble=EnsembleConfig(members=3, width=32), epochs=6, batch=64, checkpoint_every=2)
 
 
