@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from taustack.errors import BadInput, BundleRefused
 from taustack.manifest import MANIFEST, TRAINING, Manifest, sha256_of
-from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
+from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig, Transitions
 from taustack.strict_yaml import load
 
 FloatArray = NDArray[np.float64]
@@ -19,7 +19,7 @@ PARTS = ("x", "u", "x_next", "torque")
 SAMPLES = 1000  # transitions that a bundle carries along
 
 
-def write_training(path: Path, model: DynamicsEnsemble, transitions: tuple[torch.Tensor, ...], seed: int) -> None:
+def write_training(path: Path, model: DynamicsEnsemble, transitions: Transitions, seed: int) -> None:
     """Weights, and a random sample of transitions x (B, nx), u (B, nu), x_next (B, nx), torque (B, n)."""
     chosen = np.random.default_rng(seed).permutation(len(transitions[0]))[:SAMPLES]
     arrays = {f"weights/{name}": value.detach().numpy() for name, value in model.state_dict().items()}
@@ -27,7 +27,7 @@ def write_training(path: Path, model: DynamicsEnsemble, transitions: tuple[torch
     np.savez_compressed(path, **arrays)
 
 
-def read_training(folder: Path, prismatic: tuple[bool, ...]) -> tuple[DynamicsEnsemble, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+def read_training(folder: Path, prismatic: tuple[bool, ...]) -> tuple[DynamicsEnsemble, Transitions]:
     """The ensemble of a bundle and its sample of transitions.
 
     Raises:

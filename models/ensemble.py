@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 SATURATED = 0.98  # share of the torque limit
+Transitions = tuple[Tensor, Tensor, Tensor, Tensor]
+"""x (B, nx), u (B, nu), x_next (B, nx), and the torque (B, n) at the end of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +104,8 @@ class DynamicsEnsemble(nn.Module):
         NaN where the torque is at its limit: what the law asked for then cannot be read off it.
         """
         after = self._error(x_next)
-        beyond = torch.where(torque.abs() < SATURATED * self.law[2], torque - self.asked(after), torch.nan)
+        beyond = torch.where(torque.abs() < SATURATED * self.law[2], torque - asked_torque(self.law, after), torch.nan)
         return torch.cat([after - self._error(x), beyond], -1)
-
-    def asked(self, error: Tensor) -> Tensor:
-        """Torque (..., n) that the impedance law asks for at a tracking error (..., 2 n)."""
-        z, dz = error.split(self.n, -1)
-        torque: Tensor = -self.law[0] * z - self.law[1] * dz
-        return torque
 
     def _error(self, x: Tensor) -> Tensor:
         q, dq, q_ref, dq_ref = x.split(self.n, -1)
@@ -134,7 +130,7 @@ class DynamicsEnsemble(nn.Module):
         q_ref_next = q_ref + 0.5 * self.dt * (dq_ref + u)
         error = torch.cat([q - q_ref, dq - dq_ref], -1) + change
         reference = torch.cat([q_ref_next, u], -1)
-        return torch.cat([error + reference, reference], -1), torch.cat([std, torch.zeros_like(std)], -1), self.asked(error) + beyond
+        return torch.cat([error + reference, reference], -1), torch.cat([std, torch.zeros_like(std)], -1), asked_torque(self.law, error) + beyond
 
     def forward(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, nx), u (B, nu) -> mean and std (B, nx) of the next state, torque (B, n) asked for then; std joins noise and disagreement."""
@@ -143,6 +139,13 @@ class DynamicsEnsemble(nn.Module):
         centre = mean.mean(0)
         variance = (std * std).mean(0) + ((mean - centre) ** 2).mean(0)
         return centre, torch.sqrt(variance), torque.mean(0)
+
+
+def asked_torque(law: Tensor, error: Tensor) -> Tensor:
+    """Torque (..., n) that the impedance law (3, n) asks for at a tracking error (..., 2 n)."""
+    z, dz = error.split(law.shape[1], -1)
+    torque: Tensor = -law[0] * z - law[1] * dz
+    return torque
 
 
 def _uniform(e: int, rows: int, columns: int) -> nn.Parameter:

@@ -22,7 +22,7 @@ from taustack.kinematics import KinematicChain
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, Manifest, PlanSpec, RobotContract, sha256_of
 from taustack.models.base import write_training
-from taustack.models.ensemble import DynamicsEnsemble
+from taustack.models.ensemble import DynamicsEnsemble, Transitions
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.rollout import ActionBounds, CostTerm
 from taustack.version import code_version
@@ -73,7 +73,7 @@ def export_graph(
 def write_bundle(
     folder: Path, model: DynamicsEnsemble, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, terms: Mapping[str, CostTerm],
     *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int, delay_steps: int = 0,
-    transitions: tuple[Tensor, ...] | None = None,
+    transitions: Transitions | None = None,
 ) -> Manifest:  # fmt: skip
     """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all.
 
@@ -87,7 +87,7 @@ def write_bundle(
         planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
     )
     bounds = ActionBounds.of(robot)
-    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, robot.limits("torque"), (robot.q_min, robot.q_max))
+    step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
     rng = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work = Path(temporary) / "bundle"

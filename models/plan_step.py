@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
-from taustack.models.ensemble import DynamicsEnsemble
+from taustack.models.ensemble import DynamicsEnsemble, asked_torque
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
 INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature")
@@ -79,7 +79,7 @@ class MPPIPlanStep(nn.Module):
 
     def __init__(
         self, model: DynamicsEnsemble, chain: KinematicChain, terms: Sequence[CostTerm], bounds: ActionBounds,
-        clearance: Clearance, torque_limit: NDArray[np.float64],
+        clearance: Clearance,
         q_limits: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> None:  # fmt: skip
         super().__init__()
@@ -88,7 +88,6 @@ class MPPIPlanStep(nn.Module):
         self.chain, self.terms, self.clearance = chain, tuple(terms), clearance
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],
-            "torque_limit": torque_limit,
         }  # fmt: skip
         for name, value in buffers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
@@ -96,7 +95,6 @@ class MPPIPlanStep(nn.Module):
         self.register_buffer("change_std", model.target_std[: 2 * model.n].clone())
         self.velocity_limit: Tensor
         self.rate_limit: Tensor
-        self.torque_limit: Tensor
         self.q_min: Tensor
         self.q_max: Tensor
         self.law: Tensor
@@ -124,7 +122,7 @@ class MPPIPlanStep(nn.Module):
         rollout = Rollout(
             q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
             disagreement=odds, q_min=self.q_min, q_max=self.q_max,
-            velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.torque_limit,
+            velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
         total = weights @ terms
@@ -184,5 +182,4 @@ class MPPIPlanStep(nn.Module):
         gap = (other[..., : 2 * n] - joined([s[3] for s in seen])) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
-        law = -self.law[0] * stacked[..., :n] - self.law[1] * stacked[..., n:]
-        return stacked, law + torch.cat(torques).reshape(horizon, k, n), odds.transpose(0, 1).reshape(len(seen), k)
+        return stacked, asked_torque(self.law, stacked) + torch.cat(torques).reshape(horizon, k, n), odds.transpose(0, 1).reshape(len(seen), k)

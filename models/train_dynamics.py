@@ -15,10 +15,9 @@ from torch import Tensor
 from taustack.errors import BadInput
 from taustack.kinematics import KinematicChain
 from taustack.models.dataset import Run
-from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
+from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig, Transitions
 
 FloatArray = NDArray[np.float64]
-Transitions = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ def split_by_run(runs: list[Run], share: float) -> tuple[list[Run], list[Run]]:
 
 
 def transitions(runs: list[Run]) -> Transitions:
-    """x (B, nx), u (B, nu), x_next (B, nx), torque (B, n) after each, of all runs."""
+    """Those of all runs."""
     x = np.concatenate([run.x[:-1] for run in runs])
     x_next = np.concatenate([run.x[1:] for run in runs])
     u = np.concatenate([run.u for run in runs])

@@ -137,8 +137,11 @@ class Stack:
         # A command may have waited a period; after a stall of this machine it may be as much older as that lasted.
         gaps = np.lib.stride_tricks.sliding_window_view(np.pad(np.diff(trace["t"]), (10, 0), mode="edge"), 11).max(axis=1)
         seconds = gaps[:, None] + 2 / robot.rates.tracker_hz
-        undamped = trace["damped"][1:, None] == 0
-        assert (np.where(undamped, step, 0.0) <= robot.limits("acceleration") * seconds * near).all()
+        over = np.where(trace["damped"][1:, None] == 0, step, 0.0) - robot.limits("acceleration") * seconds * near
+        row, joint = np.unravel_index(int(over.argmax()), over.shape)
+        around = slice(max(0, int(row) - 6), int(row) + 6)
+        course = {name: trace[name][around].tolist() for name in ("t", "self_stopped")} | {"dq_ref": trace["dq_ref"][around, joint].tolist()}
+        assert over.max() <= 0, f"joint {joint} steps by {step[row, joint]:.4f} rad/s after row {row} of {len(step)}: {course}"
 
 
 def alive(pid: int) -> bool:

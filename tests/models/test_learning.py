@@ -179,7 +179,7 @@ def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: Rob
 
 def plan_module(model: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> MPPIPlanStep:
     bounds = dataclasses.replace(ActionBounds.of(robot), velocity=robot.limits("velocity"), rate=robot.limits("acceleration") * 0.02)
-    return MPPIPlanStep(model, chain, list(COST_TERMS.values()), bounds, robot.clearance, robot.limits("torque"), (robot.q_min, robot.q_max))
+    return MPPIPlanStep(model, chain, list(COST_TERMS.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
 
 
 def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.Tensor, ...]:

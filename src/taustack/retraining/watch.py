@@ -41,6 +41,8 @@ class DriftWatch:
     _sha256: str = ""
     _seen: dict[Path, int] = field(default_factory=dict)
     """Messages of each file that were looked at."""
+    _size: dict[Path, int] = field(default_factory=dict)
+    """Of each file at the last look: one that did not grow is not read again."""
 
     def look(self, live: Bundle) -> float:
         """Seconds of motion for which the live model has been drifting without a break, in all that was logged so far.
@@ -62,13 +64,20 @@ class DriftWatch:
         self.drifting_s, self.drifting = 0.0, []
         for bag in self._bags():
             for file in bag.glob("*.mcap"):
-                self._seen[file] = sum(1 for _ in open_bag(file).messages({"track"}))
+                if self._grew(file):
+                    self._seen[file] = sum(1 for _ in open_bag(file).messages({"track"}))
 
     def _bags(self) -> list[Path]:
         return [bag for folder in self.folders for bag in bags_in(folder)]
 
+    def _grew(self, file: Path) -> bool:
+        before, self._size[file] = self._size.get(file), file.stat().st_size if file.is_file() else 0
+        return before != self._size[file]
+
     def _read(self, file: Path) -> None:
         assert self._monitor is not None
+        if not self._grew(file):
+            return
         try:
             messages = open_bag(file).messages({"track"})
         except BadInput:  # vanished between two looks

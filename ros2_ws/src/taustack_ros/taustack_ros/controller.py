@@ -160,13 +160,13 @@ class Controller(Node):
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
         self.made[plan.planner] += 1
-        self._note(self._outcome(planner, plan, time.monotonic() - received))
+        self._note(self._outcome(planner, time.monotonic() - received))
         self.plan_ms.append(1e3 * plan.plan_time_s)
         self.planned_at.append(time.monotonic())
 
-    def _outcome(self, planner: MPPI, plan: Plan, took_s: float) -> Outcome:
+    def _outcome(self, planner: MPPI, took_s: float) -> Outcome:
         """A plan over too few steps that the model is trusted for counts as none: the ladder leads to the fallback."""
-        if plan.basis is not None and planner.trust.steps < planner.horizon:
+        if planner.trust.steps < planner.horizon:
             self.get_logger().warning(f"the model's members disagree: {planner.trust.steps} of {planner.horizon} steps are trusted", throttle_duration_sec=2.0)
             if not planner.trust.enough:
                 return "failed"
