@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +55,14 @@ class PlantProcess:
         folder: the session's channels.
     """
 
-    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.robot, self.clock = robot, clock
+    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path) -> None:
+        self.robot = robot
         rng = np.random.default_rng(0)
         self.plant = MujocoPlant(robot, scenario, rng)
         self.hardware = FaultyRobot(self.plant, scenario.faults, rng)
         self._commands, self._measurements = reader(folder, "command"), writer(folder, "measurement")
         self._commands.new()  # what a run before this one commanded is not for us
+        self._waiting: deque[CommandOut] = deque()
         self.trace = Trace(robot.n, round(TRACE_S * robot.rates.plant_hz))
         self.lateness = Durations()
         self.unreadable = 0
@@ -79,43 +78,42 @@ class PlantProcess:
             nonlocal stopped_at
             if stop.is_set() and stopped_at is None:
                 stopped_at = deadline
-            self.step(ticks)
+            self.step(deadline, ticks)
             return stopped_at is None or deadline - stopped_at < AFTER_STOP_S
 
         freeze_garbage()
-        run_periodic(self.period_s, step, self.lateness, self.clock)
+        run_periodic(self.period_s, step, self.lateness)
 
-    def step(self, periods: int = 1) -> None:
+    def step(self, deadline: float, periods: int = 1) -> None:
         """Simulate the tracker's periods that ended since the last call, each with the commands of its time, and measure.
 
+        Its time is the deadline's, whenever this process gets to run: what was commanded after it waits for its own period.
         Of a pause longer than CATCH_UP_S the beginning is simulated: in it the tracker, which got no measurement, came to rest.
         Commands that left the channel meanwhile are missed as a real robot would miss them: it stops by itself.
         """
-        now = self.clock()
-        commands = self._new_commands()
-        simulated = min(periods, round(CATCH_UP_S / self.period_s))
-        for left in range(periods - 1, periods - 1 - simulated, -1):
-            end = now - left * self.period_s
-            while commands and (left == 0 or commands[0].t <= end + TINY_S):
-                self._take(commands.popleft())
+        self._hear()
+        for left in range(periods - 1, max(-1, periods - 1 - round(CATCH_UP_S / self.period_s)), -1):
+            end = deadline - left * self.period_s
+            self._take_until(end)
             for _ in range(self._steps):
                 self.hardware.step()
             self.trace.add(end, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
-        for command in commands:
-            self._take(command)
+        self._take_until(deadline)
         state = self.hardware.read()
         lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
-        measured = dataclasses.replace(state, t=now - lag)
+        measured = dataclasses.replace(state, t=deadline - lag)
         self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
 
-    def _new_commands(self) -> deque[CommandOut]:
-        commands: deque[CommandOut] = deque()
+    def _hear(self) -> None:
         for data in self._commands.new():
             try:
-                commands.append(unpack_command(data, self.robot.n))
+                self._waiting.append(unpack_command(data, self.robot.n))
             except ValueError:
                 self.unreadable += 1
-        return commands
+
+    def _take_until(self, end: float) -> None:
+        while self._waiting and self._waiting[0].t <= end + TINY_S:
+            self._take(self._waiting.popleft())
 
     def _take(self, command: CommandOut) -> None:
         if command.damped:

@@ -27,8 +27,8 @@ class Pair:
 
     def __init__(self, robot: RobotConfig, folder: Path, required: tuple[str, ...] = ()) -> None:
         self.robot, self.t, self.seq = robot, 100.0, 0
-        self.plant = PlantProcess(robot, Scenario(), folder, self.clock)
-        self.plant.step()
+        self.plant = PlantProcess(robot, Scenario(), folder)
+        self.plant.step(self.t)
         self.tracker = TrackerProcess(robot, folder, None, self.clock, required)
         self.tracker.hardware.wait(1.0)
         self.channels = {name: writer(folder, name) for name in ("request", "terminal", "supervisor", "plan")}
@@ -53,7 +53,7 @@ class Pair:
             if tracker:
                 self.tracker.tick()
             if plant:
-                self.plant.step()
+                self.plant.step(self.t)
             self.t += DT
 
     @property
@@ -164,9 +164,7 @@ def test_a_plant_that_was_not_run_makes_up_for_it_with_the_commands_of_their_tim
     pair.run(0.02)
     pair.run(0.4, speed=0.3)
     pair.run(pause_s, speed=0.3, plant=False)
-    pair.t -= DT
-    pair.plant.step(round(pause_s / DT))
-    pair.t += DT
+    pair.plant.step(pair.t - DT, round(pause_s / DT))
     pair.run(0.3)
     trace = pair.plant.trace.columns()
     np.testing.assert_allclose(np.diff(trace["t"][1:]), DT, atol=1e-9 if pause_s < 1.0 else 1.0)
@@ -174,6 +172,20 @@ def test_a_plant_that_was_not_run_makes_up_for_it_with_the_commands_of_their_tim
     assert np.abs(trace["dq"]).max() < 0.4
     assert pair.plant.plant.self_stop.refused == 0 or pause_s > 1.0  # commands older than that are gone: it stopped by itself
     assert np.abs(trace["dq"]).max() > 0.25  # it did move
+
+
+def test_a_plant_that_is_held_up_in_a_tick_leaves_later_commands_to_their_periods(pair: Pair) -> None:
+    """Its machine stalls between its wake-up and its look at the commands: those of the whole stall are there at once."""
+    pair.run(0.02)
+    pair.run(0.04, speed=0.4)  # accelerates
+    late, ticks = pair.t, 8
+    pair.run(ticks * DT, speed=0.4, plant=False)
+    pair.plant.step(late)
+    pair.plant.step(pair.t - DT, ticks - 1)
+    pair.run(0.2, speed=0.4)
+    trace = pair.plant.trace.columns()
+    assert np.abs(trace["dq_ref"]).max() > 0.35
+    assert (np.abs(np.diff(trace["dq_ref"], axis=0)) <= pair.robot.limits("acceleration") * DT * (1 + 1e-6)).all()
 
 
 def test_a_tracker_that_is_held_up_in_a_tick_sees_no_measurement_from_the_future(pair: Pair) -> None:
@@ -184,7 +196,7 @@ def test_a_tracker_that_is_held_up_in_a_tick_sees_no_measurement_from_the_future
     def clock() -> float:
         for _ in range(8):  # between this look at the clock and the next line
             pair.t += DT
-            pair.plant.step()
+            pair.plant.step(pair.t)
         return told
 
     pair.tracker.clock = clock

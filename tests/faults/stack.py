@@ -134,9 +134,7 @@ class Stack:
         assert (np.abs(trace["dq"]) <= robot.limits("velocity") * near).all()
         assert (np.abs(trace["torque"]) <= robot.limits("torque") * near).all()
         step = np.abs(np.diff(trace["dq_ref"], axis=0))
-        # A command may have waited a period; after a stall of this machine it may be as much older as that lasted.
-        gaps = np.lib.stride_tricks.sliding_window_view(np.pad(np.diff(trace["t"]), (10, 0), mode="edge"), 11).max(axis=1)
-        seconds = gaps[:, None] + 2 / robot.rates.tracker_hz
+        seconds = 3 / robot.rates.tracker_hz  # of two ticks close together, the later ends in the period of the earlier
         over = np.where(trace["damped"][1:, None] == 0, step, 0.0) - robot.limits("acceleration") * seconds * near
         row, joint = np.unravel_index(int(over.argmax()), over.shape)
         around = slice(max(0, int(row) - 6), int(row) + 6)

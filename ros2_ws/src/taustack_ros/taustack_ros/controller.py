@@ -36,6 +36,7 @@ from taustack_ros.process import run_node
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)
 PRIORITY = 25
+REST = 0.3  # of the time that a step took, before the next one
 SHARDS = 8  # threads that a plan may be split over
 
 
@@ -128,18 +129,24 @@ class Controller(Node):
         self.get_logger().info(f"planning with {self.bundle_name} now")
 
     def _plan_on_fresh_states(self, stop: StopFlag) -> None:
-        """One step at plan_hz, each at the arrival of a state: waiting for a clock instead would let the state grow old."""
+        """One step at plan_hz, each at the arrival of a state: waiting for a clock instead would let the state grow old.
+
+        A machine too slow for that rate plans less often: one without any rest would keep the cores from everything else,
+        until Linux takes them from all real-time threads, the tracker's as well (50 ms of a second, sched_rt_runtime_us).
+        """
         period = 1 / self.robot.rates.plan_hz
-        due = time.monotonic()
+        due = rested = time.monotonic()
         while not stop.is_set():
             fresh = self._fresh.wait(STALE_STATE_S)
             self._fresh.clear()
             now = self.progress_at = time.monotonic()
-            if fresh and now >= due - 0.25 * period:
+            if fresh and now >= max(due - 0.25 * period, rested):
                 due = max(due + period, now)
                 if self._next is not None:
                     self._swap()
                 self._step()
+                ended = time.monotonic()
+                rested = ended + REST * (ended - now)
 
     def _step(self) -> None:
         planner, newest, goal = self.planner, self._newest, self._goal
