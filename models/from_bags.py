@@ -16,8 +16,6 @@ from taustack.layout import STATES
 from taustack.models.dataset import Run
 
 FloatArray = NDArray[np.float64]
-PIECE_S = 5.0  # runs are cut to this length, so that some can be held out
-BETWEEN_S = 0.5  # left out between two pieces: the next one shall not begin where the last one ended
 LEAST_PIECE_S = 0.7
 MESSAGE_S = 0.1  # what a message of rows holds
 GAP_S = 0.01  # rows further apart than this are not joined
@@ -26,6 +24,18 @@ STILL = 1e-3  # [rad/s or m/s] of every reference
 AFTER_FAULT_S = 0.3
 UNCOMMANDED = tuple(STATES.index(name) for name in ("idle", "damped"))
 VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How long a run is at most, and what is left out until the next one, [s]."""
+
+    piece_s: float
+    between_s: float
+
+
+TO_LEARN = Cut(piece_s=5.0, between_s=0.5)  # so that some can be held out, and none begins where the last one ended
+WHOLE = Cut(piece_s=60.0, between_s=0.0)
 
 
 @dataclass
@@ -53,7 +63,7 @@ class Rows:
     epoch: int = -1
 
 
-def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest) -> Iterator[Run]:
+def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest, lengths: Cut = TO_LEARN) -> Iterator[Run]:
     """Runs of all bags, one bag after the other; only one piece is in memory at a time.
 
     A bag that cannot be used is named in `harvest.quarantined` and left out; what can be read of a cut one is used.
@@ -65,7 +75,7 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
             harvest.quarantined[str(path)] = str(error)
             continue
         before = harvest.pieces
-        for run in _of_bag(bag, robot, joint_names, dt, harvest):
+        for run in _of_bag(bag, robot, joint_names, dt, harvest, lengths):
             harvest.pieces += 1
             harvest.minutes += len(run.u) * dt / 60
             yield run
@@ -75,7 +85,7 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
             harvest.quarantined[str(path)] = "; ".join(bag.problems) or "nothing in it that could be learned from"
 
 
-def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest) -> Iterator[Run]:
+def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest, lengths: Cut) -> Iterator[Run]:
     faults = _faults(bag)
     rows = Rows()
     for message in bag.messages({"track"}):
@@ -94,14 +104,14 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
             continue
         for part, why in _sound_parts(block, faults, harvest):
             if why or not _follows(rows, part):
-                yield from _pieces(rows, dt, harvest)
+                yield from _pieces(rows, dt, harvest, lengths)
                 rows = Rows()
             if not why:
                 _append(rows, part)
-                if rows.t[-1][-1] - rows.t[0][0] > 4 * (PIECE_S + BETWEEN_S):
-                    yield from _pieces(rows, dt, harvest)
+                if rows.t[-1][-1] - rows.t[0][0] > 4 * (lengths.piece_s + lengths.between_s):
+                    yield from _pieces(rows, dt, harvest, lengths)
                     rows = Rows()
-    yield from _pieces(rows, dt, harvest)
+    yield from _pieces(rows, dt, harvest, lengths)
 
 
 def _duration(t: FloatArray) -> float:
@@ -166,7 +176,7 @@ def _append(rows: Rows, part: dict[str, FloatArray]) -> None:
     rows.tick, rows.epoch = int(part["tick"][-1]), int(part["epoch"][-1])
 
 
-def _pieces(rows: Rows, dt: float, harvest: Harvest) -> Iterator[Run]:
+def _pieces(rows: Rows, dt: float, harvest: Harvest, lengths: Cut) -> Iterator[Run]:
     """Runs on the grid of dt from rows: cut at gaps and long rests, in pieces."""
     if not rows.t:
         return
@@ -177,11 +187,11 @@ def _pieces(rows: Rows, dt: float, harvest: Harvest) -> Iterator[Run]:
             index = span[moving]
             first, last = float(t[index[0]]), float(t[index[-1]])
             while last - first >= LEAST_PIECE_S:
-                until = min(last, first + PIECE_S)
+                until = min(last, first + lengths.piece_s)
                 grid = np.arange(first, until, dt)
                 x = [np.stack([np.interp(grid, t[index], column) for column in columns[name][index].T], axis=1) for name in (*VECTORS, "ee")]
                 yield Run(x=np.concatenate(x[:4], axis=1), u=x[3][1:], ee=x[5], torque=x[4])
-                first = until + BETWEEN_S
+                first = until + lengths.between_s
             harvest.cut("between pieces, or too short", max(0.0, last - first))
 
 

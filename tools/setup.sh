@@ -17,13 +17,17 @@ case "$cmake_version" in
 esac
 
 stamp="$VENV/.taustack-setup"
-wanted=$(cat pyproject.toml constraints.txt tools/setup.sh | cksum; "$PYTHON" --version; pwd)
+wanted=$(cat pyproject.toml constraints.txt tools/setup.sh tools/lerobot.txt | cksum; "$PYTHON" --version; pwd)
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   echo "setting up $VENV (once, some minutes) ..."
   [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
   log="$VENV/setup.log"
   if ! "$VENV/bin/python" -m pip install --disable-pip-version-check -c constraints.txt -e '.[sim,train,video,bench,ros-build,dev]' > "$log" 2>&1; then
     fail "the packages could not be installed ($(grep -m 1 '^ERROR' "$log" || tail -n 1 "$log")): check the network and run make again; the whole log is $log"
+  fi
+  # Only a test opens datasets with LeRobot, which asks for an older torch: beside the environment, without what it depends on.
+  if ! "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --upgrade --target "$VENV/lerobot" -r tools/lerobot.txt >> "$log" 2>&1; then
+    fail "LeRobot could not be installed ($(grep -m 1 '^ERROR' "$log" || tail -n 1 "$log")): check the network and run make again; the whole log is $log"
   fi
   echo "$wanted" > "$stamp"
 fi

@@ -14,7 +14,7 @@ from taustack.bags.writer import BagTopic, BagWriter
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.models.dataset import Run
-from taustack.models.from_bags import PIECE_S, Harvest, runs_of
+from taustack.models.from_bags import TO_LEARN, Harvest, runs_of
 from taustack.retraining.data import gather
 
 TRACK, SAFETY = "taustack_msgs/msg/Track", "taustack_msgs/msg/Safety"
@@ -126,7 +126,7 @@ def test_long_motion_is_cut_into_pieces_with_room_between_and_rest_is_left_out(r
     writer.close()
     runs, harvest = harvested([tmp_path / "long"], robot)
     assert len(runs) == 4
-    assert all(len(piece.u) * 0.02 <= PIECE_S for piece in runs)
+    assert all(len(piece.u) * 0.02 <= TO_LEARN.piece_s for piece in runs)
     assert harvest.cut_s["at rest"] == pytest.approx(9.0, abs=0.3)
 
 

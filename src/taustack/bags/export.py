@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taustack.bags.reader import Bag, base_name, decoded
+from taustack.bags.whole import whole_folder
 from taustack.errors import BadInput
 
 ROWS_PER_GROUP = 50_000
@@ -23,23 +24,28 @@ def export_parquet(bag: Bag, folder: Path) -> dict[str, int]:
     Raises:
         BadInput: the folder is there already, or the bag has none of these topics.
     """
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise BadInput(folder, "", error.strerror or str(error), "a folder that can be made anew") from None
     counts: dict[str, int] = {}
-    for topic, columns in ROWS.items():
-        writer: pq.ParquetWriter | None = None
+    with whole_folder(folder) as part:
+        for topic, columns in ROWS.items():
+            counts |= _write(bag, topic, columns, part)
+        if not counts:
+            raise BadInput(bag.path, "", "; ".join(bag.problems) or "none of " + ", ".join(ROWS), "a bag of the stack")
+    return counts
+
+
+def _write(bag: Bag, topic: str, columns: Callable[[Any], Columns], folder: Path) -> dict[str, int]:
+    """One file of a topic; its rows by its name, empty if it has none."""
+    writer: pq.ParquetWriter | None = None
+    rows = 0
+    try:
         for table in _tables(bag, topic, columns):
             writer = writer or pq.ParquetWriter(folder / f"{topic}.parquet", table.schema, compression="zstd")
             writer.write_table(table.cast(writer.schema))
-            counts[topic] = counts.get(topic, 0) + table.num_rows
+            rows += table.num_rows
+    finally:
         if writer is not None:
             writer.close()
-    if not counts:
-        folder.rmdir()
-        raise BadInput(bag.path, "", "; ".join(bag.problems) or "none of " + ", ".join(ROWS), "a bag of the stack")
-    return counts
+    return {topic: rows} if rows else {}
 
 
 def _tables(bag: Bag, topic: str, columns: Callable[[Any], Columns]) -> Iterator[pa.Table]:

@@ -25,9 +25,12 @@ def add(commands: Any) -> None:
     action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
     action.add_argument("--out", type=Path, required=True, help="folder of the new bag; must not be there yet")
     action.set_defaults(function=save)
-    action = actions.add_parser("export", help="the tracker's rows, states and plans as Parquet")
+    action = actions.add_parser("export", help="the tracker's rows, states and plans as Parquet, or the motions as a dataset of LeRobot")
     action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
     action.add_argument("--out", type=Path, required=True, help="folder of the files; must not be there yet")
+    action.add_argument("--format", choices=EXPORTS, default="parquet", help="parquet, or lerobot: its dataset format v3 (default: %(default)s)")
+    action.add_argument("--robot", help="robot of a LeRobot dataset, by name or folder (default: the one the bag names)")
+    action.add_argument("--task", default="reach", help="what LeRobot calls the task (default: %(default)s)")
     action.set_defaults(function=export)
     action = actions.add_parser("plot", help="a picture: joints, references, states of the tracker, errors of the plans' predictions")
     action.add_argument("bag", type=Path, help="folder of the bag, or one .mcap file")
@@ -89,15 +92,44 @@ def save(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    from taustack.bags.export import export_parquet
     from taustack.bags.reader import open_bag
 
-    bag = open_bag(options.bag)
+    return EXPORTS[options.format](options, open_bag(options.bag))
+
+
+def _export_parquet(options: argparse.Namespace, bag: Any) -> int:
+    from taustack.bags.export import export_parquet
+
     counts = export_parquet(bag, options.out)
     for problem in bag.problems:
         print(problem)
     print(f"{options.out}: " + ", ".join(f"{name}.parquet {count} rows" for name, count in counts.items()))
     return 0
+
+
+def _export_lerobot(options: argparse.Namespace, bag: Any) -> int:
+    from taustack.config import load_robot
+    from taustack.models.from_bags import WHOLE, Harvest, runs_of
+    from taustack.models.lerobot import export_lerobot
+
+    next(bag.messages({"track"}), None)  # what a bag says of itself is known once it is read
+    name = options.robot or bag.about.get("robot")
+    if name is None:
+        raise BadInput(options.bag, "robot", "a bag that does not name it", "--robot NAME")
+    robot, harvest = load_robot(name), Harvest()
+    dt, joints = robot.rates.control_dt, robot.joint_names
+    runs = runs_of([options.bag], robot.name, joints, dt, harvest, WHOLE)
+    try:
+        written = export_lerobot(runs, options.out, robot=robot.name, joint_names=joints, dt=dt, task=options.task)
+    finally:
+        for note in (*harvest.notes, *harvest.quarantined.values()):
+            print(note)
+    left_out = ", ".join(f"{seconds:.1f} s {why}" for why, seconds in harvest.cut_s.items())
+    print(f"{options.out}: {len(written.episodes)} episodes, {written.frames} frames at {1 / dt:g} Hz; left out: {left_out or 'nothing'}")
+    return 0
+
+
+EXPORTS = {"parquet": _export_parquet, "lerobot": _export_lerobot}
 
 
 def draw(options: argparse.Namespace) -> int:
