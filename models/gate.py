@@ -92,6 +92,15 @@ class Verdict:
     live: Measured
     about: dict[str, Any] = field(default_factory=dict)
 
+    def figures(self) -> dict[str, float]:
+        """What was measured of both, by name."""
+        out: dict[str, float] = {}
+        for who, measured in (("candidate", self.candidate), ("live", self.live)):
+            out |= {f"{who}/open_loop_{steps}_m": error for steps, error in measured.error_m.items()}
+            out |= {f"{who}/success_{scenario}": float(metrics["success_rate"]) for scenario, metrics in measured.suite.items()}
+            out[f"{who}/plan_ms"] = measured.plan_ms
+        return out
+
     def as_data(self) -> dict[str, Any]:
         """For report.json."""
         return {

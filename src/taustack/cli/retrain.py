@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from taustack.models.gate import Verdict
     from taustack.models.registry import Registry
     from taustack.retraining.pipeline import Trained
+    from taustack.retraining.tracking import Record
 
 REFUSED = 3
 STEPS, MOST_EPOCHS = 40_000, 1500  # of training: few minutes of log need many passes, hours of it few
@@ -81,9 +83,11 @@ def retrain_once(options: argparse.Namespace, robot: RobotConfig, registry: Regi
     delays = ", ".join("-" if steps < 0 else f"{1e3 * steps * robot.rates.control_dt:.0f}" for steps in data.delay.per_joint)
     together = f"{1e3 * data.delay.steps * robot.rates.control_dt:.0f}"
     print(f"{data.harvest.minutes:.2f} minutes in {len(data.runs)} runs; delay by joint [ms]: {delays}; of all {together}")
-    trained = train_candidate(options, robot, base, data, work)
+    trained, record = train_candidate(options, robot, base, data, work)
     verdict = judge_candidate(options, robot, trained.folder, base, trained)
-    return conclude(options, registry, trained.folder, verdict, work / "report")
+    code, version = conclude(options, registry, trained.folder, verdict, work / "report")
+    record.end(verdict.passed, verdict.figures(), sorted((work / "report").iterdir()))
+    return code, version
 
 
 def watch(options: argparse.Namespace, robot: RobotConfig, registry: Registry) -> int:
@@ -130,11 +134,12 @@ def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Pa
     return robot.folder / "bundle" if version == SHIPPED else registry.path(version)
 
 
-def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path, data: Any, work: Path) -> Trained:
+def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path, data: Any, work: Path) -> tuple[Trained, Record]:
     from tqdm import tqdm
 
     from taustack.models.train_dynamics import TrainConfig
     from taustack.retraining.pipeline import RetrainSpec, fine_tune
+    from taustack.retraining.tracking import Record
 
     batches = max(1.0, data.harvest.minutes * 60 / robot.rates.control_dt / TrainConfig().batch)
     epochs = options.epochs or max(1, min(MOST_EPOCHS, round(STEPS / batches)))
@@ -142,13 +147,15 @@ def train_candidate(options: argparse.Namespace, robot: RobotConfig, base: Path,
         task=options.task, base=base, scratch=options.scratch, keep=options.keep, epochs=epochs, seed=options.seed,
         command="taustack " + " ".join(sys.argv[1:]),
     )  # fmt: skip
+    record = Record(robot.name, asdict(spec) | {"minutes": f"{data.harvest.minutes:.3f}", "runs": len(data.runs), "delay_steps": data.delay.steps}, work)
     with tqdm(total=epochs, desc="training", unit="epoch", disable=None) as bar:
 
         def on_epoch(epoch: int, history: Any) -> None:
             bar.n = epoch
             bar.set_postfix(train_nll=f"{history.train_nll[-1]:.3f}", holdout_mse=f"{history.holdout_mse[-1]:.3g}")
+            record.epoch(epoch, {"train_nll": history.train_nll[-1], "holdout_mse": history.holdout_mse[-1]})
 
-        return fine_tune(data, robot, spec, work, on_epoch)
+        return fine_tune(data, robot, spec, work, on_epoch), record
 
 
 def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: Path, base: Path, trained: Trained) -> Verdict:
