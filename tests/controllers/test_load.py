@@ -116,3 +116,43 @@ def test_the_window_never_makes_more_of_a_load_than_the_law_does(robot: RobotCon
     joint = robot.joints[1]
     assert torque[1] == pytest.approx(joint.stiffness * 0.02 - joint.damping * 0.2)
     assert torque.dtype == float
+
+
+def test_what_was_commanded_explains_the_load_from_the_second_tick_on(robot: RobotConfig) -> None:
+    """Before there are two references there is no past; two are one, and none of them is made up."""
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    away = robot.home - 0.3
+    raw = load._stiffness * 0.3
+    assert (raw > robot.limits("torque")).all()
+    load.remember(Reference.at_rest(robot.home + 0.0))
+    torque, error = load.look(Reference.at_rest(robot.home), away, zero)
+    np.testing.assert_allclose((torque, error), (raw, zero + 0.3))
+    load.forget()
+    load.remember(Reference.at_rest(away))
+    torque, _ = load.look(Reference.at_rest(robot.home), away, zero)
+    np.testing.assert_allclose(torque, raw)
+    load.remember(Reference.at_rest(robot.home))
+    np.testing.assert_array_equal(load.look(Reference.at_rest(robot.home), away, zero), 0.0)
+
+
+def test_a_first_reference_is_no_past_either(robot: RobotConfig) -> None:
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    load.remember(Reference.at_rest(robot.home + 0.3))
+    torque, error = load.look(Reference.at_rest(robot.home + 0.3), robot.home, zero)
+    np.testing.assert_allclose((torque, error), (load._stiffness * 0.3, zero + 0.3))
+
+
+def test_each_joints_speed_is_explained_by_its_own_past(robot: RobotConfig) -> None:
+    load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
+    fast = zero.copy()
+    fast[0] = 2.0
+    for _ in range(100):
+        load.remember(Reference(q=robot.home, dq=fast, ddq=zero))
+    slow = zero.copy()
+    slow[0] = -10.0
+    torque, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
+    assert torque[0] == pytest.approx(robot.joints[0].damping * 12.0)
+    slow[0] = 1.0
+    load._limit = zero  # looks at the past whatever the torque
+    torque, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
+    assert torque[0] == pytest.approx(robot.joints[0].damping * 1.0)
