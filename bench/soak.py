@@ -1,4 +1,5 @@
-"""The whole graph for a long time: `python bench/soak.py --minutes 30 --json F`. Memory, descriptors, threads and lateness over time.
+"""The whole graph for a long time: `python bench/soak.py --minutes 30 --json F`. Memory, descriptors, threads and lateness over time,
+what each process takes of a core, and what was logged; with --no-log the same without the logger at work, to be put side by side.
 
 The arm wanders between two goals; every ten seconds each process is looked at. Growth is the slope of a robust line through
 the second half (Theil and Sen), times the length of the run, as a share of the median.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from taustack.cli.run import miss_ratio
 from taustack.controllers.wire import reader, unpack_status
 from taustack.launching.launch_file import LaunchSpec, read_launch
 from taustack.launching.runner import Runner
@@ -36,11 +38,14 @@ def growth(t: np.ndarray, y: np.ndarray) -> float:
 
 
 def look(runner: Runner) -> dict[str, dict[str, float]]:
-    """Resident memory [MB], threads and descriptors of each process."""
+    """Resident memory [MB], threads, descriptors and CPU time [s] of each process."""
     out = {}
     for child in runner.children:
         process = psutil.Process(child.process.pid)
-        out[child.name] = {"rss_mb": process.memory_info().rss / 1e6, "threads": process.num_threads(), "descriptors": process.num_fds()}
+        cpu = process.cpu_times()
+        out[child.name] = {
+            "rss_mb": process.memory_info().rss / 1e6, "threads": process.num_threads(), "descriptors": process.num_fds(), "cpu_s": cpu.user + cpu.system,
+        }  # fmt: skip
     return out
 
 
@@ -48,7 +53,7 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
     """Run, look, stop; the figures."""
     domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "77")}
     folder = Path(tempfile.mkdtemp(prefix="taustack-soak-"))
-    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), "log": str(folder / "log"), **arguments})
+    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), **({"log": str(folder / "log")} | arguments)})
     rows: list[tuple[float, dict[str, dict[str, float]]]] = []
     lateness: list[dict[str, Any]] = []
     with (folder / "log.txt").open("w") as log:
@@ -73,11 +78,13 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
             client.wait()
             runner.stop()
             status.close()
-    return figures(rows, lateness, json.loads((folder / "tracker.json").read_text()), json.loads((folder / "controller.json").read_text()))
+    tracker, controller = (json.loads((folder / f"{name}.json").read_text()) for name in ("tracker", "controller"))
+    logged = json.loads((folder / "logger.json").read_text()) if (folder / "logger.json").is_file() else {}
+    return figures(rows, lateness, tracker, controller) | {"logged": logged}
 
 
 def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, Any], controller: dict[str, Any]) -> dict[str, Any]:
-    """Growth of each process, and the tracker's timing."""
+    """Growth of each process, what it takes of a core, and the tracker's timing."""
     kept = [(t, seen) for t, seen in rows if t > SETTLE_S] or rows
     t = np.array([row[0] for row in kept])
     processes = {}
@@ -88,7 +95,7 @@ def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, 
         processes[name] = {
             "rss_mb": half[-1]["rss_mb"], "memory_growth": growth(t[-len(half) :], megabytes) if len(half) > 2 else 0.0,
             "thread_growth": half[-1]["threads"] - half[0]["threads"], "descriptor_growth": half[-1]["descriptors"] - half[0]["descriptors"],
-            "restarted": len(series) < len(kept),
+            "restarted": len(series) < len(kept), "of_a_core": (half[-1]["cpu_s"] - half[0]["cpu_s"]) / max(1e-9, float(t[-1] - t[-len(half)])),
         }  # fmt: skip
     missed = tracker["skipped"] / max(1, tracker["ticks"] + tracker["skipped"])
     return {
@@ -96,6 +103,7 @@ def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, 
         "work_ms": tracker["work_ms"], "missed_ticks": missed, "state_age_ms": tracker["state_age_ms"], "steal_share": tracker["steal_share"],
         "p99_over_time_ms": [round(s["lateness_ms"]["p99"], 3) for s in lateness[:: max(1, len(lateness) // 12)]],
         "plan_ms": controller["plan_ms"], "plan_hz": controller["plan_hz"], "accepted": tracker["accepted"], "deadline_misses": tracker["deadline_misses"],
+        "plan_miss_ratio": miss_ratio(tracker),
         "left_in_shared_memory": [p.name for p in sessions_root().glob(f"run-{os.getpid()}*")],
     }  # fmt: skip
 
@@ -104,9 +112,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--robot", default="panda")
+    parser.add_argument("--no-log", action="store_true", help="without the logger at work")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = soak(options.minutes, options.robot, {})
+    result = soak(options.minutes, options.robot, {"log": ""} if options.no_log else {})
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
