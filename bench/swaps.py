@@ -72,6 +72,10 @@ def swaps(times: int, robot: str) -> list[dict[str, Any]]:
                 time.sleep(0.02)
             return time.monotonic() - began
 
+        def pause(seconds: float) -> None:
+            end = time.monotonic() + seconds
+            until(lambda: time.monotonic() > end)
+
         def said() -> int:
             return (folder / "log.txt").read_text(errors="replace").count("planning with")
 
@@ -83,9 +87,9 @@ def swaps(times: int, robot: str) -> list[dict[str, Any]]:
                 act = (lambda: registry.promote("1"), lambda: registry.promote("2"), registry.rollback)[number % 3]
                 act()
                 took = until(lambda known=known: said() > known)  # type: ignore[misc]
-                until(lambda end=time.monotonic() + AFTER_S: time.monotonic() > end)  # type: ignore[misc]
+                pause(AFTER_S)
                 after = misses()
-                until(lambda end=time.monotonic() + took + AFTER_S: time.monotonic() > end)  # type: ignore[misc]
+                pause(took + AFTER_S)
                 rows.append({"swap": number + 1, "took_s": took, "missed": late(before, after), "missed_without_swap": late(after, misses())})
                 print(rows[-1], flush=True)
         finally:
