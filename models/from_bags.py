@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.bags.reader import Bag, decoded, open_bag
+from taustack.bags.reader import Bag, base_name, decoded, open_bag
 from taustack.errors import BadInput
 from taustack.layout import STATES
 from taustack.models.dataset import Run
 
 FloatArray = NDArray[np.float64]
+Block = dict[str, FloatArray]
 LEAST_PIECE_S = 0.7
 MESSAGE_S = 0.1  # what a message of rows holds
 GAP_S = 0.01  # rows further apart than this are not joined
 REST_S = 1.0  # longer rest than this teaches nothing
 STILL = 1e-3  # [rad/s or m/s] of every reference
 AFTER_FAULT_S = 0.3
+AFTER_BLOCK_NS = 1_000_000_000  # of the log, after which all is known that `safety` says of a block of rows
+MOST_WAITING = 100
 UNCOMMANDED = tuple(STATES.index(name) for name in ("idle", "damped"))
+TYPES = {"track": "taustack_msgs/msg/Track", "safety": "taustack_msgs/msg/Safety"}
 VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
 
 
@@ -86,11 +91,16 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
 
 
 def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest, lengths: Cut) -> Iterator[Run]:
-    faults = _faults(bag)
-    rows = Rows()
-    for message in bag.messages({"track"}):
-        content = decoded(message)
-        if content is None or not len(content.t):
+    collected = Collected(dt, harvest, lengths)
+    for message in bag.messages({"track", "safety"}):
+        name = base_name(message.topic)
+        content = decoded(message) if message.type == TYPES[name] else None  # somebody else's topic may have the same name
+        if content is None:
+            continue
+        if name == "safety":
+            collected.note_fault(content)
+            continue
+        if not len(content.t):
             continue
         if sorted(content.name) != sorted(joint_names):
             harvest.quarantined[str(bag.path)] = f"joints {list(content.name)}, the robot {robot} has {list(joint_names)}"
@@ -102,16 +112,54 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
         if block is None:
             harvest.cut("a message whose parts do not fit", MESSAGE_S)
             continue
-        for part, why in _sound_parts(block, faults, harvest):
-            if why or not _follows(rows, part):
-                yield from _pieces(rows, dt, harvest, lengths)
-                rows = Rows()
+        yield from collected.add(message.log_ns, block)
+    yield from collected.rest()
+
+
+class Collected:
+    """Blocks of rows as they come, kept until what is said of faults around them is known, and the rows that are sound so far."""
+
+    def __init__(self, dt: float, harvest: Harvest, lengths: Cut) -> None:
+        self.dt, self.harvest, self.lengths = dt, harvest, lengths
+        self.rows = Rows()
+        self._waiting: deque[tuple[int, Block]] = deque()
+        self._faults: list[tuple[float, float]] = []
+
+    def note_fault(self, content: Any) -> None:
+        """Take a message of `safety`: spans of time [s] under an e-stop or a sensor that could not be trusted."""
+        if not (content.estop or content.reason.startswith("measurement ")):
+            return
+        t = content.header.stamp.sec + 1e-9 * content.header.stamp.nanosec
+        spans = self._faults
+        if spans and 0 <= t - spans[-1][1] < 2 * AFTER_FAULT_S:
+            spans[-1] = (spans[-1][0], t + AFTER_FAULT_S)
+        else:
+            spans.append((t - AFTER_FAULT_S, t + AFTER_FAULT_S))
+
+    def add(self, log_ns: int, block: Block) -> Iterator[Run]:
+        """Take a block; runs that are complete."""
+        self._waiting.append((log_ns, block))
+        while len(self._waiting) > MOST_WAITING or log_ns - self._waiting[0][0] > AFTER_BLOCK_NS:
+            yield from self._take(self._waiting.popleft()[1])
+
+    def rest(self) -> Iterator[Run]:
+        """Runs of what is left at the end."""
+        while self._waiting:
+            yield from self._take(self._waiting.popleft()[1])
+        yield from self._end()
+
+    def _take(self, block: Block) -> Iterator[Run]:
+        for part, why in _sound_parts(block, self._faults, self.harvest):
+            if why or not _follows(self.rows, part):
+                yield from self._end()
             if not why:
-                _append(rows, part)
-                if rows.t[-1][-1] - rows.t[0][0] > 4 * (lengths.piece_s + lengths.between_s):
-                    yield from _pieces(rows, dt, harvest, lengths)
-                    rows = Rows()
-    yield from _pieces(rows, dt, harvest, lengths)
+                _append(self.rows, part)
+                if self.rows.t[-1][-1] - self.rows.t[0][0] > 4 * (self.lengths.piece_s + self.lengths.between_s):
+                    yield from self._end()
+
+    def _end(self) -> Iterator[Run]:
+        yield from _pieces(self.rows, self.dt, self.harvest, self.lengths)
+        self.rows = Rows()
 
 
 def _duration(t: FloatArray) -> float:
@@ -120,21 +168,7 @@ def _duration(t: FloatArray) -> float:
     return float(np.clip(np.diff(finite), 0.0, GAP_S).sum())
 
 
-def _faults(bag: Bag) -> list[tuple[float, float]]:
-    """Spans of time [s] under an e-stop or a sensor that could not be trusted, by the topic `safety`."""
-    spans: list[tuple[float, float]] = []
-    for message in bag.messages({"safety"}):
-        content = decoded(message)
-        if content is not None and (content.estop or content.reason.startswith("measurement ")):
-            t = content.header.stamp.sec + 1e-9 * content.header.stamp.nanosec
-            if spans and t - spans[-1][1] < 2 * AFTER_FAULT_S:
-                spans[-1] = (spans[-1][0], t + AFTER_FAULT_S)
-            else:
-                spans.append((t - AFTER_FAULT_S, t + AFTER_FAULT_S))
-    return spans
-
-
-def block_of(content: Any, joint_names: tuple[str, ...]) -> dict[str, FloatArray] | None:
+def block_of(content: Any, joint_names: tuple[str, ...]) -> Block | None:
     """A message's rows as arrays with the joints in our order; None if the sizes contradict each other."""
     order, rows = [list(content.name).index(name) for name in joint_names], len(content.t)
     out = {name: np.asarray(getattr(content, name), dtype=np.float64) for name in ("t", "tick", "epoch", "state", *VECTORS, "ee")}
@@ -145,7 +179,7 @@ def block_of(content: Any, joint_names: tuple[str, ...]) -> dict[str, FloatArray
     return out | {name: out[name].reshape(rows, -1)[:, order] for name in VECTORS} | {"ee": out["ee"].reshape(rows, 3)}
 
 
-def _sound_parts(block: dict[str, FloatArray], faults: list[tuple[float, float]], harvest: Harvest) -> Iterator[tuple[dict[str, FloatArray], str]]:
+def _sound_parts(block: Block, faults: list[tuple[float, float]], harvest: Harvest) -> Iterator[tuple[Block, str]]:
     """Stretches of a block, each with why it is left out, or nothing."""
     t = block["t"]
     finite = np.isfinite(t) & np.logical_and.reduce([np.isfinite(block[name]).all(axis=1) for name in (*VECTORS, "ee")])
@@ -162,14 +196,14 @@ def _sound_parts(block: dict[str, FloatArray], faults: list[tuple[float, float]]
         yield {name: values[part] for name, values in block.items()}, why
 
 
-def _follows(rows: Rows, part: dict[str, FloatArray]) -> bool:
+def _follows(rows: Rows, part: Block) -> bool:
     """True if a part goes on where the rows end, and goes on without a gap in itself."""
     if not rows.t:
         return True
     return bool(part["epoch"][0] == rows.epoch and part["tick"][0] > rows.tick and 0 < part["t"][0] - rows.t[-1][-1] < GAP_S)
 
 
-def _append(rows: Rows, part: dict[str, FloatArray]) -> None:
+def _append(rows: Rows, part: Block) -> None:
     rows.t.append(part["t"])
     for name, column in rows.columns.items():
         column.append(part[name])

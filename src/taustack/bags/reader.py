@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import struct
 import zlib
@@ -13,9 +12,11 @@ from typing import Any, BinaryIO
 
 import lz4.frame
 import zstandard
+from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
+from mcap.opcode import Opcode
 from mcap.records import Attachment, Channel, Chunk, Message, Metadata, Schema
-from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.stream_reader import StreamReader
 
 from taustack.bags.types import decode, definition
 from taustack.bags.writer import METADATA
@@ -25,6 +26,8 @@ from taustack.strict_yaml import read_mapping
 LARGEST_RECORD_BYTES = 64 << 20  # ours are a thousandth of it; a record that says more is not read
 MOST_CHANNELS = 1000
 MOST_PROBLEMS = 100
+HEAD = struct.Struct("<BQ")  # of a record in a chunk: opcode and length
+MESSAGE_HEAD = struct.Struct("<HIQQ")  # of a message: channel, sequence, log time, publish time
 DAMAGE = (
     McapError,
     EOFError,
@@ -74,15 +77,18 @@ class Bag:
     def _of_file(self, path: Path, topics: Collection[str] | None) -> Iterator[BagMessage]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
+        unwanted: set[int] = set()
         count = 0
         try:
             with path.open("rb") as stream:
-                for record in StreamReader(_Bounded(stream), emit_chunks=True, record_size_limit=LARGEST_RECORD_BYTES).records:
-                    for inner in self._opened(record, path):
+                for record in _Records(_Bounded(stream), emit_chunks=True, record_size_limit=LARGEST_RECORD_BYTES).records:
+                    for inner in self._opened(record, path, unwanted):
                         if isinstance(inner, Schema):
                             schemas[inner.id] = inner
                         elif isinstance(inner, Channel) and len(channels) < MOST_CHANNELS:
                             channels[inner.id] = inner
+                            if topics is not None and base_name(inner.topic) not in topics:
+                                unwanted.add(inner.id)
                             if inner.schema_id in schemas:
                                 self.channels[inner.topic] = schemas[inner.schema_id].name
                                 self._compare(path, inner.topic, schemas[inner.schema_id])
@@ -99,8 +105,8 @@ class Bag:
             self.whole = False
             self._tell(f"{path.name}: cut or altered after {count} messages ({type(error).__name__}: {str(error)[:100]})")
 
-    def _opened(self, record: Any, path: Path) -> list[Any]:
-        """What is in a record: the records of a chunk, if it can be opened."""
+    def _opened(self, record: Any, path: Path, unwanted: Collection[int]) -> list[Any]:
+        """What is in a record: the records of a chunk, if it can be opened, without messages of unwanted channels."""
         if isinstance(record, Metadata) and record.name == "taustack":
             self.about.update({str(k)[:100]: str(v)[:100_000] for k, v in record.metadata.items()})
         elif isinstance(record, Attachment) and len(self.attachments) < MOST_CHANNELS:
@@ -108,7 +114,7 @@ class Bag:
         if not isinstance(record, Chunk):
             return [record]
         try:
-            return list(breakup_chunk(_unpacked(record)))
+            return list(_records_in(_unpacked(record), unwanted))
         except DAMAGE as error:
             self.whole = False
             self._tell(f"{path.name}: a chunk at {record.message_start_time} ns cannot be read ({type(error).__name__}: {str(error)[:100]})")
@@ -175,8 +181,39 @@ def _number(path: Path) -> tuple[str, int, str]:
     return (head, int(tail), "") if tail.isdigit() else (path.stem, -1, tail)
 
 
-def _unpacked(chunk: Chunk) -> Chunk:
-    """The chunk with its data decompressed, its size and its checksum looked at first."""
+class _Records(StreamReader):
+    """Without the indices, which nothing here uses: half of the records of a bag, and slow to parse."""
+
+    def _read_record(self, opcode: int, length: int) -> Any:
+        if opcode in (Opcode.MESSAGE_INDEX, Opcode.CHUNK_INDEX):
+            self._stream.read(length)
+            return None
+        return super()._read_record(opcode, length)
+
+
+def _records_in(data: bytes, unwanted: Collection[int]) -> Iterator[Schema | Channel | Message]:
+    """Records of a chunk; messages of unwanted channels are passed over unread."""
+    at = 0
+    while at < len(data):
+        opcode, length = HEAD.unpack_from(data, at)
+        at, end = at + HEAD.size, at + HEAD.size + length
+        if end > len(data):
+            raise EOFError(f"a record of {length} bytes, {len(data) - at} left")
+        if opcode == Opcode.MESSAGE:
+            if length < MESSAGE_HEAD.size:
+                raise ValueError(f"a message of {length} bytes")
+            channel, sequence, log_time, publish_time = MESSAGE_HEAD.unpack_from(data, at)
+            if channel not in unwanted:
+                yield Message(channel_id=channel, sequence=sequence, log_time=log_time, publish_time=publish_time, data=data[at + MESSAGE_HEAD.size : end])
+        elif opcode == Opcode.SCHEMA:
+            yield Schema.read(ReadDataStream(io.BytesIO(data[at:end])))
+        elif opcode == Opcode.CHANNEL:
+            yield Channel.read(ReadDataStream(io.BytesIO(data[at:end])))
+        at = end
+
+
+def _unpacked(chunk: Chunk) -> bytes:
+    """The chunk's data, decompressed; its size and its checksum are looked at first."""
     if chunk.uncompressed_size > LARGEST_RECORD_BYTES:
         raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes, at most {LARGEST_RECORD_BYTES}")
     if chunk.compression == "zstd":
@@ -185,14 +222,14 @@ def _unpacked(chunk: Chunk) -> Chunk:
     elif chunk.compression == "lz4":
         data = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=chunk.uncompressed_size)
     elif not chunk.compression:
-        data = chunk.data
+        data = bytes(chunk.data)
     else:
         raise ValueError(f"compression {chunk.compression!r}, known are zstd and lz4")
     if len(data) != chunk.uncompressed_size:
         raise ValueError(f"{len(data)} bytes in a chunk of {chunk.uncompressed_size}")
     if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
         raise ValueError("its checksum does not fit")
-    return dataclasses.replace(chunk, compression="", data=data)
+    return data
 
 
 class _Bounded:
