@@ -28,12 +28,13 @@ class LoggedData:
 
     def card(self, robot: RobotConfig) -> dict[str, object]:
         """For the report and the bundle's manifest."""
-        x = np.concatenate([run.x for run in self.runs])
         n = robot.n
+        low, high = np.min([run.x.min(axis=0) for run in self.runs], axis=0), np.max([run.x.max(axis=0) for run in self.runs], axis=0)
+        square = np.sum([(run.x**2).sum(axis=0) for run in self.runs], axis=0) / sum(len(run.x) for run in self.runs)
         return {
             "sources": self.sources, "minutes": round(self.harvest.minutes, 3), "runs": len(self.runs), "delay_steps": list(self.delay.per_joint),
             "coverage": {
-                name: {"q": [round(float(x[:, j].min()), 3), round(float(x[:, j].max()), 3)], "dq_rms": round(float(np.sqrt((x[:, n + j] ** 2).mean())), 4)}
+                name: {"q": [round(float(low[j]), 3), round(float(high[j]), 3)], "dq_rms": round(float(np.sqrt(square[n + j])), 4)}
                 for j, name in enumerate(robot.joint_names)
             },
             "cut_s": {why: round(seconds, 2) for why, seconds in self.harvest.cut_s.items()}, "quarantined": dict(self.harvest.quarantined),
