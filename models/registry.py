@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from taustack.errors import BadInput, TaustackError, UnknownName
+from taustack.errors import BadInput, TaustackError, UnknownName, while_writing
 from taustack.manifest import MANIFEST, Manifest, Sha256, sha256_of
 from taustack.strict_yaml import StrictModel, load, validate
 
@@ -133,7 +133,7 @@ class Registry:
         manifest = load(Manifest, bundle / MANIFEST)
         if manifest.contract.robot != self.robot:
             raise BadInput(bundle / MANIFEST, "contract.robot", manifest.contract.robot, self.robot)
-        with self._locked():
+        with while_writing(self.folder), self._locked():
             version = str(max([int(v) for v in self._numbers()], default=0) + 1)
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".adding-") as temporary:
                 work = Path(temporary) / version

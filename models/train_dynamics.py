@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -238,5 +239,11 @@ def open_loop_errors(model: DynamicsEnsemble, runs: list[Run], chain: KinematicC
 def _save(path: Path, state: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save(state, part)
+    try:
+        torch.save(state, part)
+    except (RuntimeError, OSError) as error:  # torch says of a full disk only that writing failed
+        part.unlink(missing_ok=True)
+        raise BadInput(
+            path, "", " ".join(str(error).split())[:200], f"space and permission to write it ({shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free)"
+        ) from None
     part.replace(path)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.bags.types import encode, typestore
+from taustack.bags.whole import whole_folder
 from taustack.bags.writer import BagTopic, BagWriter
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
@@ -51,13 +52,14 @@ def write_log(folder: Path, robot: RobotConfig, logs: Sequence[EpisodeLog], abou
     """Write the logs of episodes into one bag, an epoch each; returns the number of messages."""
     topics = [BagTopic(name=f"/{name}", type=f"taustack_msgs/msg/{kind}") for name, kind in TYPES.items()]
     known = {"code_version": code_version(), "robot": robot.name, "launch": json.dumps(about)}
-    writer = BagWriter(folder, topics, known, {"robot.yaml": (robot.folder / "robot.yaml").read_bytes()})
-    start = START_S
-    for epoch, log in enumerate(logs):
-        for t, name, data in sorted(_messages(robot, log, epoch, start), key=lambda entry: entry[0]):
-            writer.write(f"/{name}", data, round(t * 1e9), round(t * 1e9), writer.counts[f"/{name}"] + 1)
-        start += log.rows[-1][0] + BETWEEN_S
-    writer.close()
+    with whole_folder(folder) as part:
+        writer = BagWriter(part, topics, known, {"robot.yaml": (robot.folder / "robot.yaml").read_bytes()})
+        start = START_S
+        for epoch, log in enumerate(logs):
+            for t, name, data in sorted(_messages(robot, log, epoch, start), key=lambda entry: entry[0]):
+                writer.write(f"/{name}", data, round(t * 1e9), round(t * 1e9), writer.counts[f"/{name}"] + 1)
+            start += log.rows[-1][0] + BETWEEN_S
+        writer.close()
     return sum(writer.counts.values())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -48,3 +49,12 @@ class BundleRefused(BadInput):
 
 class PlanFailed(TaustackError):
     """A plan step that gave nothing usable; the robot holds."""
+
+
+@contextmanager
+def while_writing(place: Path) -> Iterator[None]:
+    """What a disk refuses in here becomes BadInput with the place in it: an error of a write alone names no file."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(error.filename2 or error.filename or place, "", error.strerror or str(error), "a place that can be written, with space for it") from None

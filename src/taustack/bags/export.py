@@ -26,6 +26,7 @@ def export_parquet(bag: Bag, folder: Path) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     with whole_folder(folder) as part:
+        part.mkdir()
         for topic, columns in ROWS.items():
             counts |= _write(bag, topic, columns, part)
         if not counts:

@@ -7,27 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from taustack.errors import BadInput
+from taustack.errors import BadInput, while_writing
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder `<name>.part` to write into, which gets its name at the end; what an error leaves is removed.
+    """A path with the folder's name, elsewhere, for somebody to make the folder there; it comes to its place at the end.
 
-    What a killed process left under that name is written anew.
+    What an error leaves is removed; what a killed process left is written anew.
 
     Raises:
         BadInput: the folder is there already, or cannot be made or written.
     """
-    part = folder.with_name(f"{folder.name}.part")
+    part = folder.with_name(f".{folder.name}.part")
     if folder.exists():
         raise BadInput(folder, "", "there already", "a folder that can be made anew")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        part.rename(folder)
-    except OSError as error:
-        raise BadInput(folder, "", error.strerror or str(error), "a place that can be written, with space for it") from None
+        with while_writing(folder):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part / folder.name
+            (part / folder.name).rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

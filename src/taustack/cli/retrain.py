@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import add_workers, table, workers_of, write_json
-from taustack.errors import BadInput, TaustackError
+from taustack.errors import BadInput, TaustackError, while_writing
 
 if TYPE_CHECKING:
     from taustack.config import RobotConfig
@@ -83,9 +83,11 @@ def retrain_once(options: argparse.Namespace, robot: RobotConfig, registry: Regi
     delays = ", ".join("-" if steps < 0 else f"{1e3 * steps * robot.rates.control_dt:.0f}" for steps in data.delay.per_joint)
     together = f"{1e3 * data.delay.steps * robot.rates.control_dt:.0f}"
     print(f"{data.harvest.minutes:.2f} minutes in {len(data.runs)} runs; delay by joint [ms]: {delays}; of all {together}")
-    trained, record = train_candidate(options, robot, base, data, work)
+    with while_writing(work):
+        trained, record = train_candidate(options, robot, base, data, work)
     verdict = judge_candidate(options, robot, trained.folder, base, trained)
-    code, version = conclude(options, registry, trained.folder, verdict, work / "report")
+    with while_writing(work):
+        code, version = conclude(options, registry, trained.folder, verdict, work / "report")
     record.end(verdict.passed, verdict.figures(), sorted((work / "report").iterdir()))
     return code, version
 

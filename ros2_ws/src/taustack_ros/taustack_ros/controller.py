@@ -20,6 +20,7 @@ from taustack_msgs import msg
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.degrade import Ladder, Outcome
+from taustack.controllers.duty import Duty
 from taustack.controllers.fallback import ResolvedRate
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
@@ -36,7 +37,7 @@ from taustack_ros.process import run_node
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi",)
 PRIORITY = 25
-REST = 0.3  # of the time that a step took, before the next one
+REST, REST_CREDIT_S = 0.3, 0.02  # rest for a second of planning; what may be owed of it, in periods about one
 SHARDS = 8  # threads that a plan may be split over
 
 
@@ -135,18 +136,17 @@ class Controller(Node):
         until Linux takes them from all real-time threads, the tracker's as well (50 ms of a second, sched_rt_runtime_us).
         """
         period = 1 / self.robot.rates.plan_hz
-        due = rested = time.monotonic()
+        due, duty = time.monotonic(), Duty(REST, REST_CREDIT_S)
         while not stop.is_set():
             fresh = self._fresh.wait(STALE_STATE_S)
             self._fresh.clear()
             now = self.progress_at = time.monotonic()
-            if fresh and now >= max(due - 0.25 * period, rested):
+            if fresh and now >= due - 0.25 * period and duty.may_begin(now):
                 due = max(due + period, now)
                 if self._next is not None:
                     self._swap()
                 self._step()
-                ended = time.monotonic()
-                rested = ended + REST * (ended - now)
+                duty.worked(now, time.monotonic())
 
     def _step(self) -> None:
         planner, newest, goal = self.planner, self._newest, self._goal
