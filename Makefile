@@ -14,8 +14,14 @@ setup:  ## make .venv, install, build the ROS interfaces (nothing to do: a secon
 run: setup  ## the main job: bring the stack up, visit five goals, write runs/latest
 	@$(BIN)/taustack run panda $(ARGS)
 
+# What starts the ROS graph wants the machine for itself; the rest takes all cores. ARGS: these tests only.
 test: setup  ## all tests, with the real ROS graph
-	@$(BIN)/python -m pytest --cov=controllers --cov-report=term-missing:skip-covered --cov-fail-under=90 $(ARGS)
+ifdef ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -m "not ros" -n auto --maxprocesses 4 --dist loadfile --durations 15 --cov=controllers --cov-report= ; first=$$?; \
+	$(BIN)/python -m pytest -m ros --durations 15 --cov=controllers --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=90 && exit $$first
+endif
 
 check: setup  ## format, lint, types, import rules
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -32,7 +32,19 @@ def test_pool_and_ray_give_the_same_report(robot: RobotConfig, tmp_path: Path, m
     write_dataset(tmp_path / "held", runs, robot=robot.name, joint_names=robot.joint_names, dt=0.02, scenario="s", seed=0)
     reports = {}
     for name, where in (("pool", ["--workers", "2"]), ("ray", ["--ray", "local", "--workers", "2"])):
-        gate = ["models", "gate", "panda", str(robot.folder / "bundle_lag"), "--data", str(tmp_path / "held"), "--scenario", "nominal", "lag", "--episodes", "2"]
+        gate = [
+            "models",
+            "gate",
+            "panda",
+            str(robot.folder / "bundle_lag"),
+            "--data",
+            str(tmp_path / "held"),
+            "--scenario",
+            "nominal",
+            "lag",
+            "--episodes",
+            "2",
+        ]
         out = tmp_path / f"{name}.json"
         assert main([*gate, *where, "--work", str(tmp_path / name), "--registry", str(tmp_path / name), "--json", str(out)]) == 3
         reports[name] = without_times(json.loads(out.read_text()))
