@@ -33,12 +33,38 @@ def success(robot: str, scenario: str, episodes: int, out: Path, *more: str) -> 
     return metrics
 
 
+def rounds(options: argparse.Namespace, log: Path, minutes: float, seed: int) -> list[dict[str, Any]]:
+    """A row for each round of retraining: from so many minutes of the log, then from those and as many of the candidate's own."""
+    rows: list[dict[str, Any]] = []
+    sources, base, scenario = [str(log)], [], options.scenario
+    for number in range(1, options.rounds + 1):
+        work = options.work / f"{minutes:g}min_seed{seed}_round{number}"
+        arguments = ["--minutes", str(minutes * number), "--seed", str(seed), "--scenario", scenario, "--work", str(work), *base]
+        where = ["--registry", str(options.work / "registry"), "--json", str(work.with_suffix(".json"))]
+        code, took = taustack("retrain", options.robot, "--from", *sources, *arguments, *where)
+        gate = json.loads(work.with_suffix(".json").read_text())
+        candidate = ["--bundle", str(work / "candidate")]
+        after = success(options.robot, scenario, options.episodes, work / "after.json", *candidate)
+        rows.append({
+            "minutes": minutes * number, "seed": seed, "round": number, "success": after["success_rate"], "error_m": after["median_final_error_m"],
+            "retrain_s": took, "gate": "passed" if code == 0 else "refused", "violations": after["limit_violations"],
+            "open_loop_m": {steps: (gate["candidate"]["error_m"][steps], gate["live"]["error_m"][steps]) for steps in gate["candidate"]["error_m"]},
+        })  # fmt: skip
+        if number < options.rounds:
+            own = work / "log"
+            seeds = ["--episodes", str(options.log_episodes), "--seed", str(LOG_SEED + 1000 * number)]
+            taustack("sim", options.robot, "reach", "--scenario", scenario, *seeds, "--log", str(own), *candidate)
+            sources, base = [*sources, str(own)], ["--base", str(work / "candidate")]
+    return rows
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--robot", default="panda")
     parser.add_argument("--scenario", default="payload", help="the robot as it is now")
     parser.add_argument("--log-episodes", type=int, default=200, help="reaches of the shipped bundle that are logged")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5.0], help="minutes of the log to learn from, each a row")
+    parser.add_argument("--rounds", type=int, default=1, help="of retraining: each further one learns from the log of the candidate before as well")
     parser.add_argument("--train-seeds", type=int, nargs="+", default=[0], help="each a row")
     parser.add_argument("--episodes", type=int, default=50, help="of the report")
     parser.add_argument("--work", type=Path, default=Path("data/story"))
@@ -52,17 +78,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = [{"minutes": 0.0, "seed": "-", "success": before["success_rate"], "error_m": before["median_final_error_m"]}]
     for minutes in options.minutes:
         for seed in options.train_seeds:
-            work = options.work / f"{minutes:g}min_seed{seed}"
-            registry = ["--registry", str(options.work / "registry")]
-            arguments = ["--from", str(log), "--minutes", str(minutes), "--seed", str(seed), "--scenario", options.scenario, "--work", str(work), *registry]
-            code, took = taustack("retrain", options.robot, *arguments, "--json", str(work.with_suffix(".json")))
-            after = success(options.robot, options.scenario, options.episodes, work / "after.json", "--bundle", str(work / "candidate"))
-            gate = json.loads(work.with_suffix(".json").read_text())
-            rows.append({
-                "minutes": minutes, "seed": seed, "success": after["success_rate"], "error_m": after["median_final_error_m"], "retrain_s": took,
-                "gate": "passed" if code == 0 else "refused", "violations": after["limit_violations"],
-                "open_loop_m": {steps: (gate["candidate"]["error_m"][steps], gate["live"]["error_m"][steps]) for steps in gate["candidate"]["error_m"]},
-            })  # fmt: skip
+            rows += rounds(options, log, minutes, seed)
             print(table(list(rows[0]), [[str(row.get(key, "")) for key in rows[0]] for row in rows]), flush=True)
             if options.json:
                 options.json.write_text(json.dumps(rows, indent=1))
