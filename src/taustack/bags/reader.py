@@ -181,7 +181,7 @@ def _number(path: Path) -> tuple[str, int, str]:
     return (head, int(tail), "") if tail.isdigit() else (path.stem, -1, tail)
 
 
-class _Records(StreamReader):
+class _Records(StreamReader):  # type: ignore[misc]  # mcap has no types
     """Without the indices, which nothing here uses: half of the records of a bag, and slow to parse."""
 
     def _read_record(self, opcode: int, length: int) -> Any:
