@@ -17,7 +17,7 @@ def checkout(tmp_path: Path, project: Path) -> Path:
     """What setup reads, without an environment."""
     copy = tmp_path / "checkout"
     (copy / "tools").mkdir(parents=True)
-    for name in ("pyproject.toml", "constraints.txt", "tools/setup.sh"):
+    for name in ("pyproject.toml", "constraints.txt", "tools/setup.sh", "tools/lerobot.txt"):
         shutil.copy(project / name, copy / name)
     return copy
 
