@@ -213,6 +213,7 @@ def bad_plans(probe: Probe) -> Any:
     old = topics.PLAN.type().header
     old.stamp = to_time(to_seconds(probe.newest["robot_state"].header.stamp) - 1.0)
     send(header=old)
+    probe.until(lambda: sum(probe.safety()["dropped"].values()) >= 5, 10.0)  # the status of the tracker comes ten times a second
     bad = probe.safety()
     speed = max(abs(v) for v in probe.newest["robot_state"].dq_ref)
     for _ in range(8):
