@@ -84,8 +84,10 @@ def swaps(times: int, robot: str) -> list[dict[str, Any]]:
             until(lambda: misses().get("accepted", 0) > 500)
             for number in range(times):
                 before, known = misses(), said()
-                act = (lambda: registry.promote("1"), lambda: registry.promote("2"), registry.rollback)[number % 3]
-                act()
+                if number and number % 2 == 0:
+                    registry.rollback()
+                else:
+                    registry.promote("2" if number else "1")
                 took = until(lambda known=known: said() > known)  # type: ignore[misc]
                 pause(AFTER_S)
                 after = misses()
