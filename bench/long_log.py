@@ -70,14 +70,14 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taustack-long-") as name:
         folder = Path(name)
-        simulate = ["sim", options.robot, "reach", "--planner", "least_squares", "--episodes", str(EPISODES), "--seed", "300", "--log", str(folder / "short")]
+        simulate = ["sim", options.robot, "reach", "--episodes", str(EPISODES), "--seed", "300", "--log", str(folder / "short")]
         subprocess.run([sys.executable, "-c", "import sys; from taustack.cli import main; sys.exit(main(sys.argv[1:]))", *simulate], check=True)
         began = time.perf_counter()
         repeat(folder / "short", folder / "long", options.hours)
         size_gb = sum(file.stat().st_size for file in (folder / "long").iterdir()) / 1e9
         print(f"{options.hours:g} h of log, {size_gb:.1f} GB, written in {time.perf_counter() - began:.0f} s", flush=True)
         out = subprocess.run(
-            [sys.executable, "-c", GATHER, options.robot, str(folder / "long"), str(folder / "dataset")], check=True, capture_output=True, text=True
+            [sys.executable, "-c", GATHER, options.robot, str(folder / "long"), str(folder / "dataset")], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
     result = json.loads(out.strip().splitlines()[-1])
     result |= {"hours": options.hours, "gb": size_gb, "times_real_time": options.hours * 3600 / result["wall_s"]}
