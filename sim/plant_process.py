@@ -91,7 +91,7 @@ class PlantProcess:
         Of a pause longer than CATCH_UP_S the beginning is simulated: in it the tracker, which got no measurement, came to rest.
         Commands that left the channel meanwhile are missed as a real robot would miss them: it stops by itself.
         """
-        self._hear()
+        self._hear(deadline)
         for left in range(periods - 1, max(-1, periods - 1 - round(CATCH_UP_S / self.period_s)), -1):
             end = deadline - left * self.period_s
             self._take_until(end)
@@ -104,11 +104,17 @@ class PlantProcess:
         measured = dataclasses.replace(state, t=deadline - lag)
         self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
 
-    def _hear(self) -> None:
+    def _hear(self, deadline: float) -> None:
+        """Queue what came. A command of a time that is none, or far ahead, would hold up all behind it."""
         for data in self._commands.new():
             try:
-                self._waiting.append(unpack_command(data, self.robot.n))
+                command = unpack_command(data, self.robot.n)
             except ValueError:
+                self.unreadable += 1
+                continue
+            if command.t <= deadline + CATCH_UP_S:
+                self._waiting.append(command)
+            else:
                 self.unreadable += 1
 
     def _take_until(self, end: float) -> None:

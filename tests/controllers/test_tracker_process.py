@@ -13,7 +13,7 @@ import pytest
 from taustack.config import RobotConfig
 from taustack.controllers.plan import Plan
 from taustack.controllers.tracker_process import TrackerProcess
-from taustack.controllers.wire import Request, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
+from taustack.controllers.wire import CommandOut, Request, pack_command, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
 from taustack.errors import TaustackError, UnknownName
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import Scenario
@@ -186,6 +186,17 @@ def test_a_plant_that_is_held_up_in_a_tick_leaves_later_commands_to_their_period
     trace = pair.plant.trace.columns()
     assert np.abs(trace["dq_ref"]).max() > 0.35
     assert (np.abs(np.diff(trace["dq_ref"], axis=0)) <= pair.robot.limits("acceleration") * DT * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("t", [np.nan, np.inf, 1e9])
+def test_a_command_of_no_time_holds_up_none_behind_it(pair: Pair, t: float) -> None:
+    pair.run(0.3, speed=0.3)
+    q, dq = pair.plant.plant.truth().q_ref, pair.plant.plant.truth().dq_ref
+    pair.tracker.hardware._commands.write(pack_command(CommandOut(t=t, q_ref=q, dq_ref=dq, damped=False)))
+    pair.run(0.1, speed=0.3)
+    assert pair.plant.unreadable == 1
+    assert pair.state == "running"
+    assert not pair.plant.plant.self_stopped
 
 
 def test_a_tracker_that_is_held_up_in_a_tick_sees_no_measurement_from_the_future(pair: Pair) -> None:
