@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,16 +18,14 @@ from typing import Any
 
 import numpy as np
 import psutil
+from graph import wandering
 
 from taustack.cli.run import miss_ratio
-from taustack.controllers.wire import reader, unpack_status
-from taustack.launching.launch_file import LaunchSpec, read_launch
 from taustack.launching.runner import Runner
-from taustack.shared_memory import session_folder, sessions_root
+from taustack.shared_memory import sessions_root
 
 EVERY_S = 10.0
 SETTLE_S = 60.0  # caches fill, pools grow to their size
-CLIENT = Path(__file__).resolve().parent / "wander.py"
 
 
 def growth(t: np.ndarray, y: np.ndarray) -> float:
@@ -51,33 +48,20 @@ def look(runner: Runner) -> dict[str, dict[str, float]]:
 
 def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any]:
     """Run, look, stop; the figures."""
-    domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "77")}
     folder = Path(tempfile.mkdtemp(prefix="taustack-soak-"))
-    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), **({"log": str(folder / "log")} | arguments)})
     rows: list[tuple[float, dict[str, dict[str, float]]]] = []
     lateness: list[dict[str, Any]] = []
-    with (folder / "log.txt").open("w") as log:
-        runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | domain), out=log)
-        runner.start()
-        status = reader(session_folder(runner.session), "status")
-        client = subprocess.Popen([sys.executable, str(CLIENT), str(60 * minutes)], env=runner.environment, stdout=log, stderr=log)
+    with wandering(folder, 60 * minutes, {"robot": robot, **arguments}) as graph:
         started = time.monotonic()
         try:
             while time.monotonic() - started < 60 * minutes:
                 time.sleep(EVERY_S)
-                ended = runner.poll()
-                if ended is not None:
-                    raise SystemExit(f"{ended[0]} ended with exit code {ended[1]}: see {folder / 'log.txt'}")
-                rows.append((time.monotonic() - started, look(runner)))
-                data = status.newest_message()
-                if data:
-                    lateness.append(unpack_status(data))
+                graph.poll()
+                rows.append((time.monotonic() - started, look(graph.runner)))
+                if status := graph.status():
+                    lateness.append(status)
         finally:
             (folder / "rows.json").write_text(json.dumps(rows))
-            client.terminate()
-            client.wait()
-            runner.stop()
-            status.close()
     tracker, controller = (json.loads((folder / f"{name}.json").read_text()) for name in ("tracker", "controller"))
     logged = json.loads((folder / "logger.json").read_text()) if (folder / "logger.json").is_file() else {}
     return figures(rows, lateness, tracker, controller) | {"logged": logged}

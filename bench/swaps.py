@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from graph import Graph, wandering
 
 from taustack.cli.output import table
 from taustack.config import load_robot
-from taustack.controllers.wire import reader, unpack_status
-from taustack.launching.launch_file import LaunchSpec, read_launch
-from taustack.launching.runner import Runner
 from taustack.manifest import MANIFEST, sha256_of
 from taustack.models.registry import REPORT, Registry
-from taustack.shared_memory import session_folder
 
-CLIENT = Path(__file__).resolve().parent / "wander.py"
 AFTER_S = 1.0
 TOO_LONG_S = 120.0
 
@@ -52,56 +46,46 @@ def swaps(times: int, robot: str) -> list[dict[str, Any]]:
     """One row a swap."""
     folder = Path(tempfile.mkdtemp(prefix="taustack-swaps-"))
     registry = two_versions(robot, folder)
-    spec = read_launch("sim", {"robot": robot, "run_dir": str(folder), "log": str(folder / "log"), "registry": str(registry.root)})
-    domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", "78")}
     rows: list[dict[str, Any]] = []
-    with (folder / "log.txt").open("w+") as log:
-        runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | domain), out=log)
-        runner.start()
-        status = reader(session_folder(runner.session), "status")
-
-        def misses() -> dict[str, Any]:
-            return unpack_status(status.newest_message() or b"{}")
-
-        def until(done: Callable[[], object]) -> float:
-            began = time.monotonic()
-            while not done():
-                runner.poll()
-                if time.monotonic() - began > TOO_LONG_S:
-                    raise SystemExit(f"nothing came for {TOO_LONG_S:g} s: see {folder / 'log.txt'}")
-                time.sleep(0.02)
-            return time.monotonic() - began
-
-        def pause(seconds: float) -> None:
-            end = time.monotonic() + seconds
-            until(lambda: time.monotonic() > end)
-
-        def said() -> int:
-            return (folder / "log.txt").read_text(errors="replace").count("planning with")
-
-        client = subprocess.Popen([sys.executable, str(CLIENT), "3600"], env=runner.environment, stdout=log, stderr=log)
-        try:
-            until(lambda: misses().get("accepted", 0) > 500)
-            for number in range(times):
-                before, known = misses(), said()
-                if number and number % 2 == 0:
-                    registry.rollback()
-                else:
-                    registry.promote("2" if number else "1")
-                took = until(lambda known=known: said() > known)  # type: ignore[misc]
-                pause(AFTER_S)
-                after = misses()
-                pause(took + AFTER_S)
-                rows.append({"swap": number + 1, "took_s": took, "missed": late(before, after), "missed_without_swap": late(after, misses())})
-                print(rows[-1], flush=True)
-        finally:
-            client.terminate()
-            client.wait()
-            runner.stop()
-            status.close()
-    if runner.restarted:
-        print(f"restarted meanwhile: {runner.restarted}")
+    with wandering(folder, 3600.0, {"robot": robot, "registry": str(registry.root)}) as graph:
+        until(graph, lambda: graph.status().get("accepted", 0) > 500)
+        for number in range(times):
+            before, known = graph.status(), planned_with(graph)
+            if number and number % 2 == 0:
+                registry.rollback()
+            else:
+                registry.promote("2" if number else "1")
+            took = until(graph, lambda known=known: planned_with(graph) > known)  # type: ignore[misc]
+            pause(graph, AFTER_S)
+            after = graph.status()
+            pause(graph, took + AFTER_S)
+            rows.append({"swap": number + 1, "took_s": took, "missed": late(before, after), "missed_without_swap": late(after, graph.status())})
+            print(rows[-1], flush=True)
+    if graph.runner.restarted:
+        print(f"restarted meanwhile: {graph.runner.restarted}")
     return rows
+
+
+def until(graph: Graph, done: Callable[[], object]) -> float:
+    """Wait for something; how long it took [s]."""
+    began = time.monotonic()
+    while not done():
+        graph.poll()
+        if time.monotonic() - began > TOO_LONG_S:
+            raise SystemExit(f"nothing came for {TOO_LONG_S:g} s: see {graph.log}")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def pause(graph: Graph, seconds: float) -> None:
+    """Let the graph work."""
+    end = time.monotonic() + seconds
+    until(graph, lambda: time.monotonic() > end)
+
+
+def planned_with(graph: Graph) -> int:
+    """How many bundles the controller has planned with so far."""
+    return graph.log.read_text(errors="replace").count("planning with")
 
 
 def late(before: dict[str, Any], after: dict[str, Any]) -> int:

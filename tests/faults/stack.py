@@ -91,6 +91,7 @@ class Stack:
         """Make the arm move, and return in the middle of a motion."""
         assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue()), self.log.getvalue()
         self.client("wander", str(seconds))
+        assert self.state_is("running"), self.log.getvalue()
         assert self.until(lambda: self.speed() > 0.3), self.log.getvalue()
 
     def pid(self, name: str) -> int:

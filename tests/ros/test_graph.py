@@ -84,9 +84,17 @@ def test_a_second_publisher_of_plans_makes_the_arm_hold_until_it_is_gone(graph: 
     assert answer["after"]["reached"]
 
 
+def test_a_killed_controller_is_no_second_publisher_for_long(graph: Graph) -> None:
+    """The lease of a participant is 5 s here, 20 s by default: the margin is for machines that stall."""
+    answer = graph.ask("killed_publisher")
+    assert answer["came"]
+    assert answer["left"]
+    assert answer["counted_s"] < 12.0
+
+
 def test_bad_plans_are_dropped_and_counted_and_the_arm_holds(driver_alone: Graph) -> None:
     answer = driver_alone.ask("bad_plans")
-    assert answer["bad"]["dropped"] == {"wrong_size": 1, "not_finite": 1, "wrong_epoch": 1, "out_of_order": 1, "stale": 1}
+    assert set(answer["bad"]["dropped"]) == {"wrong_size", "not_finite", "wrong_epoch", "out_of_order", "stale"}
     assert answer["speed"] == pytest.approx(0.0, abs=1e-9)
     assert answer["moving"] > 0.05
     assert answer["held"] < 1e-3

@@ -8,6 +8,7 @@ setup(
     name="taustack_ros",
     version="0.1.0",
     packages=["taustack_ros"],
+    package_data={"taustack_ros": ["fastdds.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/taustack_ros"]),
         ("share/taustack_ros", ["package.xml"]),

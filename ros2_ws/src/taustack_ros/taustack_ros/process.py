@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import rclpy
@@ -21,6 +22,7 @@ from taustack.stop_flag import StopFlag, stop_on_signals
 from taustack_ros import topics
 
 HEARTBEAT_S = 0.1
+PROFILE = Path(__file__).with_name("fastdds.xml")  # how soon a killed participant counts as gone
 HUNG_S = 1.0  # a main loop without progress for this long gives no heartbeat
 
 
@@ -57,6 +59,7 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
             print(f"warning: {refused}", file=sys.stderr, flush=True)
         sys.setswitchinterval(2e-4)
     faulthandler.enable()
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
     stop = stop_on_signals()
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None

@@ -1,0 +1,60 @@
+"""The whole graph with the arm wandering between two goals, for the benches of this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taustack.controllers.wire import reader, unpack_status
+from taustack.launching.launch_file import LaunchSpec, read_launch
+from taustack.launching.runner import Runner
+from taustack.shared_memory import Reader, session_folder
+
+CLIENT = Path(__file__).resolve().parent / "wander.py"
+DOMAIN = "77"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The graph at work. log: what its nodes say."""
+
+    runner: Runner
+    log: Path
+    _status: Reader
+
+    def status(self) -> dict[str, Any]:
+        """What the tracker says now; empty before it says anything."""
+        data = self._status.newest_message()
+        return unpack_status(data) if data else {}
+
+    def poll(self) -> None:
+        """Restart what ended and may be; ends the bench if something else did."""
+        ended = self.runner.poll()
+        if ended is not None:
+            raise SystemExit(f"{ended[0]} ended with exit code {ended[1]}: see {self.log}")
+
+
+@contextmanager
+def wandering(folder: Path, seconds: float, arguments: Mapping[str, str]) -> Iterator[Graph]:
+    """Starts the graph with its statistics in `folder`, and a client that moves the arm for so long; stops both at the end."""
+    domain = {"ROS_DOMAIN_ID": os.environ.get("ROS_DOMAIN_ID", DOMAIN)}
+    spec = read_launch("sim", {"run_dir": str(folder), "log": str(folder / "log"), **arguments})
+    path = folder / "log.txt"
+    with path.open("w") as log:
+        runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | domain), out=log)
+        runner.start()
+        status = reader(session_folder(runner.session), "status")
+        client = subprocess.Popen([sys.executable, str(CLIENT), str(seconds)], env=runner.environment, stdout=log, stderr=log)
+        try:
+            yield Graph(runner, path, status)
+        finally:
+            client.terminate()
+            client.wait()
+            runner.stop()
+            status.close()
