@@ -41,7 +41,8 @@ def rounds(options: argparse.Namespace, log: Path, minutes: float, seed: int) ->
         work = options.work / f"{minutes:g}min_seed{seed}_round{number}"
         arguments = ["--minutes", str(minutes * number), "--seed", str(seed), "--scenario", scenario, "--work", str(work), *base]
         where = ["--registry", str(options.work / "registry"), "--json", str(work.with_suffix(".json"))]
-        code, took = taustack("retrain", options.robot, "--from", *sources, *arguments, *where)
+        budget = [*(["--epochs", str(options.epochs)] if options.epochs else []), "--episodes", str(options.gate_episodes)]
+        code, took = taustack("retrain", options.robot, "--from", *sources, *arguments, *where, *budget)
         gate = json.loads(work.with_suffix(".json").read_text())
         candidate = ["--bundle", str(work / "candidate")]
         after = success(options.robot, scenario, options.episodes, work / "after.json", *candidate)
@@ -67,6 +68,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="of retraining: each further one learns from the log of the candidate before as well")
     parser.add_argument("--train-seeds", type=int, nargs="+", default=[0], help="each a row")
     parser.add_argument("--episodes", type=int, default=50, help="of the report")
+    parser.add_argument("--epochs", type=int, help="of a retraining (default: what retrain chooses)")
+    parser.add_argument("--gate-episodes", type=int, default=20, help="of the gate, a bundle")
     parser.add_argument("--work", type=Path, default=Path("data/story"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -33,9 +33,9 @@ DYNAMICS_OUTPUTS = ("mean", "std", "torque")
 
 
 def export_graph(
-    module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, contract: RobotContract, batch: str | None = None
+    module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, about: Mapping[str, str], batch: str | None = None
 ) -> dict[str, np.ndarray]:
-    """Export a module, add the contract as metadata, and compare with torch on `args`.
+    """Export a module, add `about` as metadata, and compare with torch on `args`.
 
     Returns:
         Golden arrays: `<stem>/<name>` for each input and for each output of the exported graph.
@@ -53,7 +53,7 @@ def export_graph(
         expected = module(*args)
     assert program is not None
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"taustack": contract.model_dump_json(), "code_version": code_version()})
+    onnx.helper.set_model_props(proto, {**about, "code_version": code_version()})
     # The exporter's notes on where each node came from carry this machine's paths.
     proto.graph.doc_string = ""
     for node in proto.graph.node:
@@ -81,6 +81,7 @@ def write_bundle(
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     contract = RobotContract.of(robot)
+    about = {"taustack": contract.model_dump_json()}
     mppi, members = task.mppi, model.config.members
     group = max(2, round(mppi.samples / mppi.shards / members))
     spec = PlanSpec(
@@ -92,8 +93,8 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work = Path(temporary) / "bundle"
         work.mkdir()
-        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), DYNAMICS_OUTPUTS, work / DYNAMICS, contract, batch="batch")
-        golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, contract)
+        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), DYNAMICS_OUTPUTS, work / DYNAMICS, about, batch="batch")
+        golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, about)
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
         if transitions is not None:
             write_training(work / TRAINING, model, transitions, seed)

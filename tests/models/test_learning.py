@@ -166,7 +166,7 @@ def test_the_reference_part_of_the_state_follows_from_the_action(untrained: Dyna
 def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: RobotConfig, runs: list[Run], tmp_path: Path) -> None:
     x, u = torch.tensor(runs[1].x[:64], dtype=torch.float32), torch.tensor(runs[1].u[:64], dtype=torch.float32)
     path = tmp_path / "dynamics.onnx"
-    export_graph(untrained, (x, u), ("x", "u"), DYNAMICS_OUTPUTS, path, RobotContract.of(robot), batch="batch")
+    export_graph(untrained, (x, u), ("x", "u"), DYNAMICS_OUTPUTS, path, {"taustack": RobotContract.of(robot).model_dump_json()}, batch="batch")
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 7, 64):
         mean, std, torque = session.run(None, {"x": x[:batch].numpy(), "u": u[:batch].numpy()})
@@ -228,7 +228,7 @@ def test_the_plan_graph_agrees_with_torch_on_every_output(untrained: DynamicsEns
     step = plan_module(untrained, robot, chain)
     path = tmp_path / "plan_mppi.onnx"
     args = example(robot, samples=20)
-    golden = export_graph(step, args, INPUTS, OUTPUTS, path, RobotContract.of(robot))
+    golden = export_graph(step, args, INPUTS, OUTPUTS, path, {"taustack": RobotContract.of(robot).model_dump_json()})
     with torch.no_grad():
         expected = dict(zip(OUTPUTS, step(*args), strict=True))
     for name, value in expected.items():

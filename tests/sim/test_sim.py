@@ -11,6 +11,7 @@ import pytest
 
 from taustack.config import RobotConfig, SuccessConfig, TaskConfig
 from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.costs.clearance import MARGIN_M
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.reference import Reference
 from taustack.errors import BadInput, TaustackError
@@ -21,6 +22,7 @@ from taustack.sim.baselines import LeastSquaresVelocity
 from taustack.sim.episode import Episode, run_episode
 from taustack.sim.evaluate import EpisodeSpec, evaluate, failure
 from taustack.sim.goals import draw_goal
+from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.log import EpisodeLog
 from taustack.sim.mjcf import compile_model
 from taustack.sim.plant import MujocoPlant
@@ -51,6 +53,19 @@ def test_kinematics_agree_with_mujoco_everywhere(robot: RobotConfig, chain: Kine
         expected = np.array([data.site(name).xpos for name in names])
         np.testing.assert_allclose(chain.components(data.qpos), expected.T, atol=1e-9)
         np.testing.assert_allclose(chain.position(data.qpos), expected[0], atol=1e-9)
+
+
+def test_the_planner_sees_the_floor_before_the_safety_filter_does(robot: RobotConfig, chain: KinematicChain) -> None:
+    """Where the filter stops the arm at the floor and the planner's cost knows of nothing, they would block each other for ever."""
+    filters = keep_out_from_model(compile_model(robot), robot)
+    q = np.random.default_rng(0).uniform(robot.q_min, robot.q_max, (20_000, robot.n))
+    gap = filters.centres(q)[:, :, 2] - filters.radius - filters.low[2] - robot.safety.margin
+    left = np.where(filters.link >= 0, gap, np.inf).min(1)
+    at = chain.components(q.T)  # (3, sites, B): the end effector, then the spheres of the clearance term
+    seen = (at[2, 1:] - robot.clearance.floor - np.array([[sphere.radius] for sphere in robot.clearance.spheres])).min(0)
+    edge = (left < 0) & (left > -0.03) & (at[2, 0] > 0.05)  # a tip lower than this is the goal's own matter
+    assert edge.sum() > 100
+    assert seen[edge].max() < MARGIN_M
 
 
 def test_the_plan_graph_sees_the_same_kinematics_in_single_precision(robot: RobotConfig, chain: KinematicChain) -> None:

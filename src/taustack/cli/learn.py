@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from taustack.cli import tdm
 from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
 
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
     _collect_arguments(bundle)
     _train_arguments(bundle)
     bundle.set_defaults(function=train_bundle)
+    tdm.add(kinds)
 
 
 def _collect_arguments(command: argparse.ArgumentParser) -> None:

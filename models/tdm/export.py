@@ -1,0 +1,52 @@
+"""tdm.onnx: f, Q and the policy in one graph, with what they assume in its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from taustack.models.export import export_graph
+from taustack.models.tdm.learner import TDMLearner
+from taustack.models.tdm.replay import Replay
+from taustack.tdm_layout import INPUTS, METADATA, OUTPUTS, TDMContract
+from taustack.version import code_version
+
+EXAMPLES = 8
+
+
+class TDMGraph(nn.Module):
+    """(s, a, g, tau) -> f (B, quantiles, ng), q (B, ng), action (B, na) of the policy at s. f is the mean of the twins."""
+
+    def __init__(self, learner: TDMLearner) -> None:
+        super().__init__()
+        self.reach, self.policy = learner.reach, learner.policy
+
+    def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        f = self.reach(s, a, g, tau).mean(0)
+        q = -(g[:, None] - f).abs().mean(1)
+        return f, q, self.policy(s, g, tau)
+
+
+def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> tuple[TDMContract, dict[str, np.ndarray]]:
+    """Export to `path`, at once or not at all; the contract and golden arrays (`<stem>/<name>`, inputs and outputs).
+
+    Raises:
+        TaustackError: the graph differs from torch by more than 1e-5 of an output's largest value.
+    """
+    layout, config = learner.layout, learner.config
+    s, _ = replay.transitions()
+    reached = s[:, list(layout.goal_index)]
+    contract = TDMContract(
+        task=task, layout=layout, quantiles=config.quantiles, goal_low=tuple(reached.min(0).tolist()), goal_high=tuple(reached.max(0).tolist()),
+        steps=len(replay), seed=config.seed, code_version=code_version(),
+    )  # fmt: skip
+    batch = replay.sample(EXAMPLES, config.relabel, np.random.default_rng(config.seed))
+    example = tuple(torch.from_numpy(np.asarray(value, np.float32)) for value in (batch.s, batch.a, batch.g, batch.tau))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    golden = export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, batch="batch")
+    part.replace(path)
+    return contract, {f"{path.stem}/{name.rpartition('/')[2]}": value for name, value in golden.items()}

@@ -1,0 +1,127 @@
+"""One update of a TDM: the critic towards what the next step says, the policy to where f comes nearest to the goal.
+
+Target of the paper (its equation 4): the distance |phi(s') - g| where tau = 0, else that of the target networks at s' with
+tau - 1. No discount, no reward of the environment, no terminal. With twins the larger of the two distances is taken (TD3,
+Fujimoto et al. 2018). With quantiles f itself is bootstrapped: the state reached with tau steps left is distributed as that
+reached from s' with tau - 1 (quantile regression, Dabney et al. 2018).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import huber_loss
+
+from taustack.models.tdm.networks import Normaliser, Policy, Reach
+from taustack.models.tdm.replay import Batch
+from taustack.models.tdm.spec import TDMConfig
+from taustack.tdm_layout import TDMLayout
+
+SMOOTHING, SMOOTHING_BOUND = 0.1, 0.25  # TD3's noise on the target's action, as shares of the limit
+QUANTILE_KAPPA = 0.01  # of the quantile Huber loss, in normalised units: nearly the plain quantile loss, which is unbiased
+
+
+class TDMLearner(nn.Module):
+    """Networks, their targets and optimisers.
+
+    Args:
+        layout: of states, goals and actions.
+        config: of the training; its seed is that of the networks' first weights.
+    """
+
+    levels: Tensor
+
+    def __init__(self, layout: TDMLayout, config: TDMConfig) -> None:
+        super().__init__()
+        self.layout, self.config = layout, config
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            self.normaliser = Normaliser(layout)
+            self.reach, self.policy = Reach(layout, config, self.normaliser), Policy(layout, config, self.normaliser)
+        self.target_reach, self.target_policy = copy.deepcopy(self.reach), copy.deepcopy(self.policy)
+        self.noise = torch.Generator().manual_seed(config.seed)
+        self.critic_optimiser = torch.optim.Adam(self.reach.parameters(), lr=config.critic_rate, fused=True)
+        self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.actor_rate, fused=True)
+        self.register_buffer("levels", torch.tensor(config.quantiles, dtype=torch.float32))
+
+    def fit_normaliser(self, s: NDArray[np.float32], s_next: NDArray[np.float32]) -> None:
+        """Set what the networks divide by, in the targets too."""
+        for module in (self.normaliser, self.target_reach.normaliser, self.target_policy.normaliser):
+            module.fit(torch.from_numpy(s), torch.from_numpy(s_next))
+
+    @torch.no_grad()
+    def act(self, s: NDArray[np.float64], g: NDArray[np.float64], tau: int) -> NDArray[np.float64]:
+        """The policy's action (na,) at s (ns,) for g (ng,) with tau steps left after it."""
+        batch = (torch.tensor(v, dtype=torch.float32)[None] for v in (s, g))
+        return self.policy(*batch, torch.tensor([float(tau)]))[0].double().numpy()  # type: ignore[no-any-return]
+
+    def update(self, batch: Batch) -> tuple[float, float]:
+        """One step of critic and policy; their losses."""
+        s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
+        found = self.reach(s, a, g, tau)
+        if self.config.quantiles:
+            critic_loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
+        else:
+            scale = self.normaliser.goal_std
+            distance = (g - found[:, :, 0]).abs()
+            critic_loss = huber_loss(distance / scale, (self._next_distance(s_next, g, tau) / scale).expand_as(distance), reduction="sum") / len(g)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        self.critic_optimiser.step()
+        actor_loss = self._improve(s, g, tau)
+        self._follow()
+        return float(critic_loss.detach()), actor_loss
+
+    def _next(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """What the targets say of s_next: f' (twins, B, quantiles, ng)."""
+        left = (tau - 1.0).clamp_min(0.0)
+        a = self.target_policy(s_next, g, left)
+        if self.config.learner == "td3":
+            noise = torch.randn(a.shape, generator=self.noise) * SMOOTHING
+            limit = self.target_policy.limit
+            a = (a + noise.clamp(-SMOOTHING_BOUND, SMOOTHING_BOUND) * limit).clamp(-limit, limit)
+        return self.target_reach(s_next, a, g, left)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _next_distance(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """Target distance (B, ng)."""
+        later = (g - self._next(s_next, g, tau)[:, :, 0]).abs().amax(0)
+        return torch.where(tau[:, None] == 0, (self.normaliser.phi(s_next) - g).abs(), later)
+
+    @torch.no_grad()
+    def _next_states(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """Samples (twins, B, quantiles, ng) of the state reached, each twin after itself."""
+        now = self.normaliser.phi(s_next)[None, :, None]
+        return torch.where(tau[None, :, None, None] == 0, now, self._next(s_next, g, tau))
+
+    def _quantile_loss(self, found: Tensor, samples: Tensor) -> Tensor:
+        """Quantile Huber loss of all pairs of predicted quantiles and samples."""
+        gap = (samples[:, :, None] - found[:, :, :, None]) / self.normaliser.goal_std
+        levels = self.levels[None, None, :, None, None]
+        weight = (levels - (gap.detach() < 0).float()).abs()
+        loss = weight * huber_loss(gap, torch.zeros_like(gap), delta=QUANTILE_KAPPA, reduction="none") / QUANTILE_KAPPA
+        return loss.mean(3).sum((0, 2, 3)).mean()
+
+    def _improve(self, s: Tensor, g: Tensor, tau: Tensor) -> float:
+        """The policy towards less distance by the first twin."""
+        raw = self.policy.before_tanh(s, g, tau)
+        action = torch.tanh(raw) * self.policy.limit
+        self.reach.requires_grad_(False)
+        distance = (g[:, None] - self.reach(s, action, g, tau)[0]).abs().mean(1) / self.normaliser.goal_std
+        self.reach.requires_grad_(True)
+        loss = distance.sum(-1).mean() + self.config.saturation_penalty * raw.square().sum(-1).mean()
+        self.actor_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.actor_optimiser.step()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The targets a little nearer to the networks (Polyak averaging)."""
+        ours: list[Tensor] = [*self.reach.parameters(), *self.policy.parameters()]
+        theirs: list[Tensor] = [*self.target_reach.parameters(), *self.target_policy.parameters()]
+        torch._foreach_lerp_(theirs, ours, self.config.polyak)

@@ -1,0 +1,131 @@
+"""The networks of a TDM: f(s, a, g, tau), the goal-space state reached, and the policy pi(s, g, tau).
+
+f is in metres and radians, whatever the losses are scaled by: the planner uses it as a model over many steps. With
+Q(s, a, g, tau) = -|g - f(s, a, g, tau)| per goal entry (Pong et al. 2018, section 4.2 and appendix), weights and reward scales
+belong outside the absolute value, never into f.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+from taustack.models.tdm.spec import TDMConfig
+from taustack.tdm_layout import TDMLayout
+
+LAST_LAYER = 3e-3  # the networks begin near zero: f = phi(s), no action
+
+
+class Normaliser(nn.Module):
+    """What the networks see of s, g, tau: the state and the way to the goal, each about one, and tau as a share."""
+
+    state_mean: Tensor
+    state_std: Tensor
+    goal_std: Tensor
+    step: Tensor
+
+    def __init__(self, layout: TDMLayout) -> None:
+        super().__init__()
+        ns, ng, _ = layout.sizes
+        self.tau_max = layout.tau_max
+        self.goal_index = list(layout.goal_index)
+        self.register_buffer("state_mean", torch.zeros(ns))
+        self.register_buffer("state_std", torch.ones(ns))
+        self.register_buffer("goal_std", torch.ones(ng))
+        self.register_buffer("step", torch.ones(ng))
+        self.size = ns + 2 * ng + 2
+
+    def fit(self, s: Tensor, s_next: Tensor) -> None:
+        """Set from transitions: mean and deviation of states (B, ns), and how far phi goes in one step."""
+        moved = (s_next - s)[:, self.goal_index].abs()
+        self.state_mean.copy_(s.mean(0))
+        self.state_std.copy_(s.std(0).clamp_min(1e-3))
+        self.goal_std.copy_(self.state_std[self.goal_index])
+        self.step.copy_(torch.quantile(moved, 0.95, dim=0).clamp_min(1e-6))
+
+    def phi(self, s: Tensor) -> Tensor:
+        """Goal-space part of a state, (..., ng)."""
+        return s[..., self.goal_index]
+
+    def forward(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """Features (B, size) of s (B, ns), g (B, ng), tau (B,) in steps."""
+        way = g - self.phi(s)
+        left = (tau + 1.0).unsqueeze(-1)
+        return torch.cat(
+            [(s - self.state_mean) / self.state_std, way / self.goal_std, torch.tanh(way / (self.step * left)), left / (self.tau_max + 1), 1 / left], -1
+        )
+
+
+class Layers(nn.Module):
+    """`count` networks side by side in one batched product: (count, B, in) -> (count, B, out), ReLU between."""
+
+    def __init__(self, count: int, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        last = len(sizes) - 2
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            bound = LAST_LAYER if i == last else 1 / math.sqrt(inputs)
+            self.weights.append(nn.Parameter(torch.empty(count, inputs, outputs).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(count, 1, outputs).uniform_(-bound, bound)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = len(self.weights) - 1
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if i < last:
+                x = torch.relu(x)
+        return x
+
+
+class Reach(nn.Module):
+    """f: the goal-space state reached after tau + 1 steps, the first of them with action a, when g is wanted.
+
+    `twins` networks side by side; `quantiles` values of each goal entry, one without.
+    """
+
+    limit: Tensor
+
+    def __init__(self, layout: TDMLayout, config: TDMConfig, normaliser: Normaliser) -> None:
+        super().__init__()
+        _, self.ng, na = layout.sizes
+        self.twins = 2 if config.learner == "td3" else 1
+        self.quantiles = max(1, len(config.quantiles))
+        self.residual = config.residual
+        self.normaliser = normaliser
+        self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
+        self.net = Layers(self.twins, (normaliser.size + na, *config.hidden, self.ng * self.quantiles))
+
+    def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """(twins, B, quantiles, ng) in physical units, of s (B, ns), a (B, na), g (B, ng), tau (B,)."""
+        features = torch.cat([self.normaliser(s, g, tau), a / self.limit], -1)
+        raw: Tensor = self.net(features.expand(self.twins, -1, -1)).unflatten(-1, (self.quantiles, self.ng))
+        if not self.residual:
+            anywhere: Tensor = raw * self.normaliser.goal_std + self.normaliser.phi(self.normaliser.state_mean)
+            return anywhere
+        reach = self.normaliser.step * (tau + 1.0)[:, None]
+        near: Tensor = self.normaliser.phi(s)[:, None] + raw * reach[:, None]
+        return near
+
+
+class Policy(nn.Module):
+    """pi: the action that leads nearest to g in tau + 1 steps."""
+
+    limit: Tensor
+
+    def __init__(self, layout: TDMLayout, config: TDMConfig, normaliser: Normaliser) -> None:
+        super().__init__()
+        self.normaliser = normaliser
+        self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
+        self.net = Layers(1, (normaliser.size, *config.hidden, len(layout.action)))
+
+    def before_tanh(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """(B, na)."""
+        raw: Tensor = self.net(self.normaliser(s, g, tau)[None])[0]
+        return raw
+
+    def forward(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """Action (B, na) in physical units."""
+        return torch.tanh(self.before_tanh(s, g, tau)) * self.limit

@@ -1,0 +1,1 @@
+"""Tasks that a temporal difference model is trained on online."""

@@ -1,0 +1,30 @@
+"""Tasks by name: the small ones, or any robot with an end effector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taustack.config import load_robot, robot_folders
+from taustack.errors import UnknownName
+from taustack.models.tdm.task import GoalTask
+from taustack.sim.scenario import load_scenario
+from taustack.sim.tdm_tasks.arm_reach import ArmReach
+from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator
+from taustack.sim.tdm_tasks.planar_reacher import PlanarReacher
+
+SMALL = {"double_integrator": DoubleIntegrator, "planar_reacher": PlanarReacher}
+
+
+def make_task(name: str, tau_max: int, scenario: str = "nominal") -> GoalTask:
+    """A task by its name, a robot by name or folder; the scenario is that of the robot.
+
+    Raises:
+        UnknownName: neither a task nor a robot.
+        BadInput: tau_max longer than an episode, so that no path would show what it asks for.
+    """
+    if name in SMALL:
+        return SMALL[name](tau_max=tau_max)
+    if name not in robot_folders() and not (Path(name) / "robot.yaml").is_file():
+        raise UnknownName("task or robot", name, [*SMALL, *robot_folders()])
+    robot = load_robot(name)
+    return ArmReach(robot, load_scenario(scenario, robot.n), tau_max=tau_max)

@@ -1,0 +1,95 @@
+"""`taustack train tdm`: a temporal difference model, trained online in simulation, exported and drawn."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from taustack.cli.output import table, write_json
+from taustack.errors import BadInput
+
+GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "checkpoint.pt"
+
+
+def add(kinds: Any) -> None:
+    command = kinds.add_parser("tdm", help="train a temporal difference model online in simulation and export it")
+    command.add_argument("task", help="double_integrator, planar_reacher, or a robot by name or folder")
+    command.add_argument("--out", type=Path, required=True, help="folder of the training: graph, curve, checkpoint")
+    command.add_argument("--scenario", default="nominal", help="scenario of the robot (default: %(default)s)")
+    command.add_argument("--steps", type=int, default=5000, help="steps of the task (default: %(default)s)")
+    command.add_argument("--tau-max", type=int, default=15, help="most steps left to a goal (default: %(default)s)")
+    command.add_argument("--updates", type=int, default=10, help="updates a step (default: %(default)s)")
+    command.add_argument("--learner", choices=("td3", "ddpg"), default="td3", help="with twins, or as in the paper (default: %(default)s)")
+    command.add_argument("--quantiles", type=float, nargs="*", default=[], help="of the state reached, for noisy dynamics, e.g. 0.1 0.5 0.9 (default: none)")
+    command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
+    command.add_argument("--evaluate-every", type=int, default=500, help="steps between two looks (default: %(default)s)")
+    command.add_argument("--json", type=Path, help="write the curve to this file")
+    command.set_defaults(function=train_tdm)
+
+
+def train_tdm(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from taustack.errors import while_writing
+    from taustack.models.tdm.export import write_tdm
+    from taustack.models.tdm.spec import TDMConfig
+    from taustack.models.tdm.train import Curve, Schedule, train
+    from taustack.retraining.tracking import Record
+    from taustack.sim.tdm_tasks.catalogue import make_task
+
+    _check(options)
+    task = make_task(options.task, options.tau_max, options.scenario)
+    if options.tau_max >= task.steps:
+        raise BadInput("argument", "--tau-max", options.tau_max, f"less than the {task.steps} steps of an episode")
+    config = TDMConfig(updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed)
+    if options.steps <= config.warmup_steps:
+        raise BadInput("argument", "--steps", options.steps, f"more than the {config.warmup_steps} random steps of the warm-up")
+    schedule = Schedule(steps=options.steps, evaluate_every=options.evaluate_every)
+    with while_writing(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+        record = Record(f"tdm-{task.name}", {name: value for name, value in vars(options).items() if name not in ("function", "json", "out")}, options.out)
+        with tqdm(total=options.steps, desc="training", unit="step", disable=None) as bar:
+
+            def on_step(step: int, curve: Curve) -> None:
+                bar.update(step - bar.n)
+                if curve.steps and curve.steps[-1] == step:
+                    bar.set_postfix(final_distance=f"{curve.distance[-1]:.4f}")
+                    record.epoch(10 * len(curve.steps), {"final_distance": curve.distance[-1]})
+
+            learner, replay, curve = train(task, config, schedule, options.out / CHECKPOINT, on_step)
+        write_tdm(options.out / GRAPH, learner, replay, task.name)
+        (options.out / CURVE).write_text(json.dumps(vars(curve), indent=1) + "\n")
+        _draw(curve, options.out / PICTURE, task.name)
+        record.end(True, {"final_distance": curve.distance[-1]}, [options.out / PICTURE])
+    if options.json:
+        write_json(options.json, vars(curve))
+    rows = [[f"{step}", f"{mean:.4f}", f"{worst:.4f}", f"{s:.0f}"] for step, mean, worst, s in zip(*vars(curve).values(), strict=True)]
+    print(table(["steps", "final distance, mean", "worst", "seconds"], rows))
+    print(f"{options.out / GRAPH}: f, Q and policy; learning curve in {options.out / PICTURE}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, least in (("steps", 1), ("tau_max", 1), ("updates", 1), ("evaluate_every", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise BadInput("argument", f"--{name.replace('_', '-')}", getattr(options, name), f"at least {least}")
+    levels = options.quantiles
+    if levels and not (len(levels) >= 2 and levels == sorted(set(levels)) and levels[0] > 0 and levels[-1] < 1):
+        raise BadInput("argument", "--quantiles", levels, "at least two rising values between 0 and 1")
+
+
+def _draw(curve: Any, path: Path, name: str) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.2), constrained_layout=True)
+    axes.semilogy(curve.steps, curve.distance, marker="o", label="mean")
+    axes.semilogy(curve.steps, curve.worst, linestyle="--", label="worst")
+    axes.set(xlabel="steps of the task", ylabel="final distance to the goal", title=name)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,99 @@
+"""Tasks for temporal difference models: what they show is what the simulation does, and the command trains on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taustack.cli import main
+from taustack.config import RobotConfig
+from taustack.controllers.tdm import read_tdm
+from taustack.errors import UnknownName
+from taustack.kinematics import KinematicChain
+from taustack.models.tdm.task import GoalTask
+from taustack.sim.tdm_tasks.arm_reach import ArmReach
+from taustack.sim.tdm_tasks.catalogue import make_task
+
+
+@pytest.mark.parametrize("name", ["double_integrator", "planar_reacher", "panda"])
+def test_episodes_are_those_of_the_layout_and_of_the_seed(name: str) -> None:
+    task = make_task(name, 15)
+
+    def walk() -> np.ndarray:
+        rng = np.random.default_rng(3)
+        s, g = task.reset(rng)
+        assert s.shape == (task.layout.sizes[0],)
+        assert g.shape == (task.layout.sizes[1],)
+        limit = np.array(task.layout.action_limit)
+        return np.array([s, *(task.step(rng.uniform(-limit, limit)) for _ in range(20))])
+
+    first = walk()
+    assert np.isfinite(first).all()
+    assert np.abs(np.diff(first, axis=0)).max() > 1e-3
+    np.testing.assert_array_equal(first, walk())
+
+
+def test_an_arm_shows_its_joints_and_its_end_effector(robot: RobotConfig, chain: KinematicChain) -> None:
+    task = ArmReach(robot)
+    s, _ = task.reset(np.random.default_rng(0))
+    for _ in range(10):
+        s = task.step(np.full(robot.n, 0.3))
+    n = robot.n
+    q = np.arctan2(s[:n], s[n : 2 * n])
+    np.testing.assert_allclose(s[list(task.layout.goal_index)], chain.position(q), atol=1e-6)
+    np.testing.assert_allclose(s[2 * n : 3 * n], 0.3, atol=1e-3)
+
+
+def test_no_action_moves_an_arm_beyond_its_limits(robot: RobotConfig) -> None:
+    """The safety filter stands between: full speed for the length of an episode, every way."""
+    task, rng = ArmReach(robot), np.random.default_rng(1)
+    limit = np.array(task.layout.action_limit)
+    for _ in range(3):
+        task.reset(rng)
+        way = rng.choice([-1.0, 1.0], robot.n)
+        for _ in range(task.steps):
+            task.step(2 * limit * way)
+            state = task._plant.read()
+            assert ((state.q >= robot.q_min) & (state.q <= robot.q_max)).all()
+            assert (np.abs(state.dq) <= robot.limits("velocity")).all()
+
+
+def test_a_task_that_is_not_there_is_named_with_the_choices() -> None:
+    with pytest.raises(UnknownName, match="planar_reacher"):
+        make_task("cart", 15)
+
+
+def train(*arguments: str) -> int:
+    return main(["train", "tdm", *arguments])
+
+
+def test_the_command_trains_exports_draws_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = ("double_integrator", "--steps", "600", "--updates", "1", "--evaluate-every", "300", "--out", "out", "--json", "curve.json")
+    assert train(*call) == 0
+    assert json.loads(Path("curve.json").read_text())["steps"] == [300, 600]
+    assert Path("out/curve.png").stat().st_size > 1000
+    task: GoalTask = make_task("double_integrator", 15)
+    assert read_tdm(Path("out/tdm.onnx")).contract.layout == task.layout
+    first = Path("curve.json").read_text()
+    assert train(*call) == 0  # the checkpoint is at its end: nothing is trained again
+    assert Path("curve.json").read_text() == first
+    assert "tdm.onnx" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--steps", "100"), "--steps: got 100, expected more than the 500 random steps"),
+        (("--tau-max", "50"), "--tau-max: got 50, expected less than the 50 steps of an episode"),
+        (("--tau-max", "0"), "--tau-max: got 0, expected at least 1"),
+        (("--quantiles", "0.9", "0.1"), "--quantiles: got [0.9, 0.1], expected at least two rising values"),
+        (("--seed", "-1"), "--seed: got -1"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: tuple[str, ...], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("double_integrator", "--out", str(tmp_path), *arguments) == 2
+    assert part in capsys.readouterr().err
