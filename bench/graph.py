@@ -33,6 +33,10 @@ class Graph:
         data = self._status.newest_message()
         return unpack_status(data) if data else {}
 
+    def resets(self) -> list[str]:
+        """Why the e-stop was reset, each time."""
+        return [line.partition("reset the e-stop: ")[2] for line in self.log.read_text().splitlines() if line.startswith("wander: reset")]
+
     def poll(self) -> None:
         """Restart what ended and may be; ends the bench if something else did."""
         ended = self.runner.poll()
