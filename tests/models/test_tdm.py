@@ -57,7 +57,7 @@ def test_the_closed_form_is_what_the_best_pushes_reach() -> None:
 @pytest.mark.slow
 def test_f_and_q_of_the_double_integrator_are_within_five_per_cent_of_what_can_be_reached() -> None:
     task = DoubleIntegrator()
-    learner, _, curve = train(task, DOUBLE_INTEGRATOR, Schedule(steps=4000, evaluate_every=2000))
+    learner, _, curve = train(task, DOUBLE_INTEGRATOR, Schedule(steps=2000, evaluate_every=2000))
     s, a, g, tau = grid(task.layout)
     exact = reached(s, a, g, tau, task.layout.dt)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_f_and_q_of_the_double_integrator_are_within_five_per_cent_of_what_can_b
     assert curve.distance[-1] < 0.05
 
 
-DOUBLE_INTEGRATOR = TDMConfig(hidden=(128, 128), updates_per_step=5)
+DOUBLE_INTEGRATOR = TDMConfig(hidden=(128, 128), updates_per_step=5, learner="ddpg")
 
 
 def grid(layout: TDMLayout) -> tuple[np.ndarray, ...]:
