@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from taustack.config import load_robot, robot_folders
@@ -12,7 +13,7 @@ from taustack.sim.tdm_tasks.arm_reach import ArmReach
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator
 from taustack.sim.tdm_tasks.planar_reacher import PlanarReacher
 
-SMALL = {"double_integrator": DoubleIntegrator, "planar_reacher": PlanarReacher}
+SMALL: dict[str, Callable[..., GoalTask]] = {"double_integrator": DoubleIntegrator, "planar_reacher": PlanarReacher}
 
 
 def make_task(name: str, tau_max: int, scenario: str = "nominal") -> GoalTask:
