@@ -12,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.session import cpu_session
 from taustack.errors import BundleRefused
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, Manifest, RobotContract, sha256_of
@@ -33,14 +34,7 @@ class Bundle:
 
     def session(self, file: str, threads: int = 1) -> ort.InferenceSession:
         """A session on the CPU that neither spins nor falls back."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        session = ort.InferenceSession(self.graphs[file], options, providers=["CPUExecutionProvider"])
-        session.disable_fallback()
-        return session
+        return cpu_session(self.graphs[file], threads)
 
 
 def load_bundle(folder: Path, robot: RobotConfig | None = None) -> Bundle:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from taustack.controllers.session import cpu_session
 from taustack.errors import BadInput, BundleRefused
 from taustack.tdm_layout import INPUTS, METADATA, OUTPUTS, TDMContract
 
@@ -30,15 +30,10 @@ class TDM:
 
     def __init__(self, data: bytes, source: str | Path) -> None:
         self.source = str(source)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._session = cpu_session(data)
         except Exception as error:  # onnxruntime has an exception of its own for each kind of broken graph
             raise BundleRefused(source, "", " ".join(str(error).split())[:150], "an ONNX graph") from None
-        self._session.disable_fallback()
         self.contract = self._read_contract()
         names = tuple(i.name for i in self._session.get_inputs()), tuple(o.name for o in self._session.get_outputs())
         if names != (INPUTS, OUTPUTS):

@@ -35,12 +35,8 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     for _ in range(round(seconds / robot.rates.control_dt)):
         if left == 0:
             wanted, left = _draw(robot, plant, reference, rng), int(rng.integers(5, 26))
-        start = reference.dq
-        slope = ramp_slope(robot, wanted, start)
-        for tick in range(ticks):
-            reference, _ = safety.step(reference, start + slope * (tick + 1) * tick_dt, slope)
-            plant.write(reference.q, reference.dq)
-            plant.advance(tick_dt)
+        slope = ramp_slope(robot, wanted, reference.dq, robot.rates.control_dt)
+        reference = follow_ramp(plant, safety, reference, slope, ticks)
         state = plant.read()
         states.append(state)
         u.append(state.dq_ref)
@@ -49,10 +45,20 @@ def collect_run(robot: RobotConfig, scenario: Scenario, seconds: float, seed: in
     return Run(x=np.array([s.x() for s in states]), u=np.array(u), ee=np.array([s.ee for s in states]), torque=np.array([s.torque for s in states]))
 
 
-def ramp_slope(robot: RobotConfig, wanted: FloatArray, dq_ref: FloatArray) -> FloatArray:
-    """Slope (n,) of a ramp over one control step towards a wanted velocity, within the acceleration limits."""
+def follow_ramp(plant: MujocoPlant, safety: SafetyFilter, reference: Reference, slope: FloatArray, ticks: int) -> Reference:
+    """Ramp the reference velocity by `slope` (n,) for so many ticks of the tracker, through the safety filter; the reference at the end."""
+    start = reference.dq
+    for tick in range(ticks):
+        reference, _ = safety.step(reference, start + slope * (tick + 1) * safety.dt, slope)
+        plant.write(reference.q, reference.dq)
+        plant.advance(safety.dt)
+    return reference
+
+
+def ramp_slope(robot: RobotConfig, wanted: FloatArray, dq_ref: FloatArray, dt: float) -> FloatArray:
+    """Slope (n,) of a ramp over `dt` [s] towards a wanted velocity, within the acceleration limits."""
     bound = robot.limit_fraction * robot.limits("acceleration")
-    return np.clip((wanted - dq_ref) / robot.rates.control_dt, -bound, bound)
+    return np.clip((wanted - dq_ref) / dt, -bound, bound)
 
 
 def _draw(robot: RobotConfig, plant: MujocoPlant, reference: Reference, rng: np.random.Generator) -> FloatArray:
@@ -71,7 +77,7 @@ def _stays_free(robot: RobotConfig, plant: MujocoPlant, reference: Reference, wa
     q, dq = reference.q, reference.dq
     steps = round(LOOKAHEAD_S / dt)
     for step in range(2 * steps):
-        slope = ramp_slope(robot, wanted if step < steps else np.zeros(robot.n), dq)
+        slope = ramp_slope(robot, wanted if step < steps else np.zeros(robot.n), dq, dt)
         q, dq = q + dt * (dq + 0.5 * dt * slope), dq + dt * slope
         q = np.clip(q, robot.q_min, robot.q_max)
         if step % 4 == 3 and plant.in_collision(q):

@@ -10,7 +10,7 @@ import numpy as np
 
 from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.task import GoalTask
-from taustack.models.tdm.train import EVALUATION, Curve, Schedule, train
+from taustack.models.tdm.train import Curve, Schedule, final_distances, train
 from taustack.sim.tdm_tasks.catalogue import make_task
 
 TDMS = {
@@ -59,23 +59,13 @@ def baseline(task: GoalTask, job: Job) -> Curve:
         train_freq=1, gradient_steps=like.updates_per_step, policy_kwargs={"net_arch": list(like.hidden)}, seed=job.seed,
         action_noise=NormalActionNoise(np.zeros(na), np.full(na, like.noise_sigma)), **(hindsight if job.row == "ddpg + her" else {}),
     )  # fmt: skip
-    curve, began, looked = Curve(), time.monotonic(), GoalEnv(make_task(job.task, job.tau_max), job.seed)
+    curve, began, looked = Curve(), time.monotonic(), make_task(job.task, job.tau_max)
+    limit = np.array(task.layout.action_limit)
     for step in range(job.schedule.evaluate_every, job.schedule.steps + 1, job.schedule.evaluate_every):
         model.learn(job.schedule.evaluate_every, reset_num_timesteps=step == job.schedule.evaluate_every)
-        found = [final_distance(model, looked, np.random.default_rng([EVALUATION + job.seed, i])) for i in range(job.schedule.episodes)]
+        found = final_distances(lambda s, g, _: limit * model.predict(env.observe(s, g), deterministic=True)[0], looked, job.schedule.episodes, job.seed)
         curve.steps.append(step)
         curve.distance.append(float(np.mean(found)))
         curve.worst.append(float(np.max(found)))
         curve.seconds.append(time.monotonic() - began)
     return curve
-
-
-def final_distance(model: object, env: object, rng: np.random.Generator) -> float:
-    """At the end of a greedy episode."""
-    env._rng = rng  # type: ignore[attr-defined]
-    seen, _ = env.reset()  # type: ignore[attr-defined]
-    done = False
-    while not done:
-        action, _ = model.predict(seen, deterministic=True)  # type: ignore[attr-defined]
-        seen, _, _, done, _ = env.step(action)  # type: ignore[attr-defined]
-    return float(np.linalg.norm(seen["achieved_goal"] - seen["desired_goal"]))

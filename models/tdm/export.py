@@ -30,8 +30,8 @@ class TDMGraph(nn.Module):
         return f, q, self.policy(s, g, tau)
 
 
-def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> tuple[TDMContract, dict[str, np.ndarray]]:
-    """Export to `path`, at once or not at all; the contract and golden arrays (`<stem>/<name>`, inputs and outputs).
+def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> TDMContract:
+    """Export to `path`, at once or not at all; what it assumes.
 
     Raises:
         TaustackError: the graph differs from torch by more than 1e-5 of an output's largest value.
@@ -47,6 +47,9 @@ def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> tup
     example = tuple(torch.from_numpy(np.asarray(value, np.float32)) for value in (batch.s, batch.a, batch.g, batch.tau))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    golden = export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, batch="batch")
-    part.replace(path)
-    return contract, {f"{path.stem}/{name.rpartition('/')[2]}": value for name, value in golden.items()}
+    try:
+        export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, batch="batch")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return contract

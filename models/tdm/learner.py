@@ -42,16 +42,16 @@ class TDMLearner(nn.Module):
             torch.manual_seed(config.seed)
             self.normaliser = Normaliser(layout)
             self.reach, self.policy = Reach(layout, config, self.normaliser), Policy(layout, config, self.normaliser)
-        self.target_reach, self.target_policy = copy.deepcopy(self.reach), copy.deepcopy(self.policy)
+        shared = {id(self.normaliser): self.normaliser}  # one for all: targets differ in their weights alone
+        self.target_reach, self.target_policy = copy.deepcopy(self.reach, dict(shared)), copy.deepcopy(self.policy, dict(shared))
         self.noise = torch.Generator().manual_seed(config.seed)
         self.critic_optimiser = torch.optim.Adam(self.reach.parameters(), lr=config.critic_rate, fused=True)
         self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.actor_rate, fused=True)
         self.register_buffer("levels", torch.tensor(config.quantiles, dtype=torch.float32))
 
     def fit_normaliser(self, s: NDArray[np.float32], s_next: NDArray[np.float32]) -> None:
-        """Set what the networks divide by, in the targets too."""
-        for module in (self.normaliser, self.target_reach.normaliser, self.target_policy.normaliser):
-            module.fit(torch.from_numpy(s), torch.from_numpy(s_next))
+        """Set what the networks and their targets divide by."""
+        self.normaliser.fit(torch.from_numpy(s), torch.from_numpy(s_next))
 
     @torch.no_grad()
     def act(self, s: NDArray[np.float64], g: NDArray[np.float64], tau: int) -> NDArray[np.float64]:

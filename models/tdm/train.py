@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,13 +48,13 @@ def steps_left(t: int, steps: int, tau_max: int) -> int:
     return min(tau_max, steps - t - 1)
 
 
-def final_distances(learner: TDMLearner, task: GoalTask, episodes: int, seed: int) -> FloatArray:
-    """Distance (episodes,) to the goal at the end of greedy episodes."""
+def final_distances(act: Callable[[FloatArray, FloatArray, int], FloatArray], task: GoalTask, episodes: int, seed: int) -> FloatArray:
+    """Distance (episodes,) to the goal at the end of episodes in which act(s, g, tau) chooses the actions."""
     index, out = list(task.layout.goal_index), np.empty(episodes)
     for i in range(episodes):
         s, g = task.reset(np.random.default_rng([EVALUATION + seed, i]))
         for t in range(task.steps):
-            s = task.step(learner.act(s, g, steps_left(t, task.steps, task.layout.tau_max)))
+            s = task.step(act(s, g, steps_left(t, task.steps, task.layout.tau_max)))
         out[i] = np.linalg.norm(s[index] - g)
     return out
 
@@ -101,8 +102,6 @@ def train(
     Raises:
         BadInput: the task's episodes are shorter than one step, or a state is not finite.
     """
-    import time
-
     torch.set_num_threads(1)  # the networks are small: a second thread costs more than it gives, and would alter the last bits
     learner = TDMLearner(task.layout, config)
     paths = schedule.steps // task.steps + schedule.steps // schedule.evaluate_every + 2  # an evaluation ends the path that is walked
@@ -121,7 +120,7 @@ def train(
             for _ in range(config.updates_per_step):
                 learner.update(replay.sample(config.batch, config.relabel, rng))
         if step % schedule.evaluate_every == 0 or step == schedule.steps:
-            found = final_distances(learner, task, schedule.episodes, config.seed)
+            found = final_distances(learner.act, task, schedule.episodes, config.seed)
             curve.steps.append(step)
             curve.distance.append(float(found.mean()))
             curve.worst.append(float(found.max()))

@@ -9,6 +9,7 @@ from taustack.config import RobotConfig
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
 from taustack.layout import RobotState
+from taustack.sim.collect import follow_ramp, ramp_slope
 from taustack.sim.goals import draw_goal
 from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.mjcf import chain_from_model, compile_model
@@ -45,8 +46,7 @@ class ArmReach:
         self._plant = MujocoPlant(robot, scenario or Scenario())
         model = compile_model(robot)
         self._chain = chain_from_model(model, robot)
-        self._tick_dt = 1.0 / robot.rates.tracker_hz
-        self._safety = SafetyFilter(robot, self._tick_dt, keep_out_from_model(model, robot))
+        self._safety = SafetyFilter(robot, 1.0 / robot.rates.tracker_hz, keep_out_from_model(model, robot))
         self._reference = Reference.at_rest(robot.home)
 
     def reset(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -62,12 +62,6 @@ class ArmReach:
 
     def step(self, a: FloatArray) -> FloatArray:
         """Ramp the reference velocity to a within the acceleration limits; 0.05 s."""
-        ticks = round(DT / self._tick_dt)
-        start = self._reference.dq
-        bound = self.robot.limit_fraction * self.robot.limits("acceleration")
-        slope = np.clip((a - start) / DT, -bound, bound)
-        for tick in range(ticks):
-            self._reference, _ = self._safety.step(self._reference, start + slope * (tick + 1) * self._tick_dt, slope)
-            self._plant.write(self._reference.q, self._reference.dq)
-            self._plant.advance(self._tick_dt)
+        slope = ramp_slope(self.robot, a, self._reference.dq, DT)
+        self._reference = follow_ramp(self._plant, self._safety, self._reference, slope, round(DT / self._safety.dt))
         return arm_state(self._plant.read())

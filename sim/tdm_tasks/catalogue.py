@@ -21,7 +21,6 @@ def make_task(name: str, tau_max: int, scenario: str = "nominal") -> GoalTask:
 
     Raises:
         UnknownName: neither a task nor a robot.
-        BadInput: tau_max longer than an episode, so that no path would show what it asks for.
     """
     if name in SMALL:
         return SMALL[name](tau_max=tau_max)
