@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from taustack.controllers.wire import reader, unpack_status
 from taustack.launching.launch_file import LaunchSpec, read_launch
 from taustack.launching.ros_environment import ros_environment
 from taustack.launching.runner import Runner
+from taustack.shared_memory import session_folder
 
 PROBE = Path(__file__).with_name("probe.py")
 
@@ -47,6 +49,17 @@ class Graph:
         answers = [line for line in text.splitlines() if line.startswith("ANSWER ")]
         assert answers, f"{text}\n--- graph ---\n{self.log.getvalue()}"
         return json.loads(answers[0].removeprefix("ANSWER "))
+
+    def rearm(self, timeout_s: float = 60.0) -> None:
+        """Let go of an e-stop that a stall of the machine pressed in the test before."""
+        status = reader(session_folder(self.runner.session), "status")
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end and (data := status.newest_message()) is not None and unpack_status(data)["estop"]:
+            assert self.runner.terminal is not None
+            self.runner.terminal.reset()
+            time.sleep(0.5)
+            self.runner.poll()
+        status.close()
 
 
 def domain(offset: int) -> str:
@@ -86,3 +99,10 @@ def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
     return start_graph(
         LaunchSpec(nodes=tuple(n for n in spec.nodes if n.name in ("plant", "tracker", "driver", "supervisor")), environment=spec.environment), 1
     )
+
+
+@pytest.fixture(autouse=True)
+def rearmed(request: pytest.FixtureRequest) -> None:
+    """The graph of the module as the test expects it."""
+    if "graph" in request.fixturenames:
+        request.getfixturevalue("graph").rearm()

@@ -1,0 +1,69 @@
+"""A pytest plugin: a failed test of the real graph on a machine that stalled is tried again, and is inconclusive in the end.
+
+Inconclusive tests are reported as skipped, with what the machine did; what failed while the cores were there has failed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from .stalls import STALL_S, Witness
+
+ATTEMPTS = 3
+QUIET_S, PATIENCE_S = 2.0, 60.0
+BUDGET_S = 1500.0  # for attempts that said nothing, in one session: after that the rest is not tried
+
+
+@dataclass
+class Inconclusive:
+    """Runs the tests marked `ros`, each up to ATTEMPTS times while the machine is the reason."""
+
+    witness: Witness = field(default_factory=Witness)
+    lost_s: float = 0.0
+
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """In place of pytest's own for these tests."""
+        if item.get_closest_marker("ros") is None:
+            return None
+        self.witness.start()
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._reports(item, nextitem):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def pytest_sessionfinish(self) -> None:
+        """No watcher outlives the session."""
+        self.witness.stop()
+
+    def _reports(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        for attempt in range(ATTEMPTS):
+            began = time.monotonic()
+            reports = runtestprotocol(item, log=False, nextitem=nextitem)
+            time.sleep(0.1)  # for what the watchers have to say
+            ended = time.monotonic()
+            stalls = self.witness.stalls(began, ended)
+            failed = [report for report in reports if report.failed]
+            if not failed or not stalls:
+                return reports
+            self.lost_s += ended - began
+            item.session._setupstate.teardown_exact(None)  # what comes next starts from nothing, the graph of a module too
+            if attempt + 1 == ATTEMPTS or self.lost_s > BUDGET_S:
+                break
+            item._initrequest()  # type: ignore[attr-defined]
+            self.witness.wait_for_rest(QUIET_S, PATIENCE_S)
+        why = f"inconclusive: cores taken away {len(stalls)} times for over {STALL_S * 1e3:.0f} ms, longest {max(stalls) * 1e3:.0f} ms, attempt {attempt + 1}"
+        for report in failed:
+            report.sections.append(("why it failed", report.longreprtext))
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"{why}; it failed with: {_last_line(report)}")
+        return reports
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    """The error in one line."""
+    lines = [line for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    return lines[0][1:].strip() if lines else report.longreprtext.strip()[-200:]
