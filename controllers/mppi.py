@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from taustack.controllers.trust import Trust
 from taustack.errors import PlanFailed, UnknownName
 from taustack.layout import Measured, RobotState
 from taustack.manifest import DYNAMICS
+from taustack.obstacles import Obstacle, obstacle_rows
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -64,6 +65,7 @@ class MPPI:
         self._delay_s = bundle.manifest.delay_steps * self.dt
         self.terms = spec.cost_terms
         self.set_weights(task.cost)
+        self.obstacles: Float32 = obstacle_rows(task.obstacles).astype(np.float32)
         self._executor = executor
         self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
         self._shards = spec.shards
@@ -87,6 +89,7 @@ class MPPI:
         self._published, self._measured = other._published, other._measured
         self._temperature, self._seq, self._executor = other._temperature, other._seq, other._executor
         self.set_temperature(other.config.temperature)
+        self.obstacles = other.obstacles
         weights = dict(zip(other.terms, other.weights.tolist(), strict=True))
         self.set_weights({name: weights.get(name, float(own)) for name, own in zip(self.terms, self.weights, strict=True)})
 
@@ -100,6 +103,10 @@ class MPPI:
             if name not in self.terms:
                 raise UnknownName("cost term", name, self.terms)
         self.weights = np.array([cost.get(name, 0.0) for name in self.terms], dtype=np.float32)
+
+    def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
+        """What is in the way from the next plan on."""
+        self.obstacles = obstacle_rows(obstacles).astype(np.float32)
 
     def set_temperature(self, temperature: float) -> None:
         """Set lambda as a fraction of the median of S - min S."""
@@ -232,12 +239,13 @@ class MPPI:
     def _basis(self, goal: FloatArray, tau: float, mean: Float32) -> Basis:
         return Basis(
             goal=goal, tau=float(tau), trust=self.trust.steps, mean=mean, weights=self.weights, temperature=self._temperature,
-            noise_seed=self._noise_seed, shards=self._shards,
+            noise_seed=self._noise_seed, shards=self._shards, obstacles=self.obstacles,
         )  # fmt: skip
 
     def _run_shards(self, x: FloatArray, basis: Basis, seq: int) -> list[list[Float32]]:
         same = {
             "x": x, "goal": basis.goal, "tau": basis.tau, "trust": basis.trust, "mean": basis.mean, "weights": basis.weights, "temperature": basis.temperature,
+            "obstacles": basis.obstacles,
         }  # fmt: skip
         same = {key: np.asarray(value, dtype=np.float32) for key, value in same.items()}
         if self._bank.seed != basis.noise_seed:  # a logged plan of another planner is computed again

@@ -17,7 +17,7 @@ class Basis:
     """What a plan was computed from, beside its first state: with it the same plan step gives the same bits again.
 
     goal (3,) [m]; tau: steps left to reach it; trust: steps that were sampled; mean (H, nu): the plan before, shifted; weights (T,) of the cost terms;
-    temperature; noise_seed of the planner; shards: how many of its sample shards were used.
+    temperature; noise_seed of the planner; shards: how many of its sample shards were used; obstacles (N, 7): see taustack.obstacles.
     """
 
     goal: FloatArray
@@ -28,6 +28,7 @@ class Basis:
     temperature: float
     noise_seed: int
     shards: int
+    obstacles: NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

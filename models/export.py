@@ -24,18 +24,35 @@ from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, 
 from taustack.models.base import write_training
 from taustack.models.ensemble import DynamicsEnsemble, Transitions
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
+from taustack.obstacles import Obstacle, obstacle_rows
 from taustack.rollout import ActionBounds, CostTerm
 from taustack.version import code_version
 
 PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
 PLAN_FILE = "plan_mppi.onnx"
+EXAMPLE = (
+    Obstacle(shape="box", position=(0.4, 0.1, 0.2), size=(0.2, 0.02, 0.2)), Obstacle(shape="sphere", position=(0.3, -0.2, 0.5), size=(0.1,)),
+)  # fmt: skip
 DYNAMICS_OUTPUTS = ("mean", "std", "torque")
 
 
 def export_graph(
-    module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, about: Mapping[str, str], batch: str | None = None
+    module: nn.Module,
+    args: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+    about: Mapping[str, str],
+    any_size: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Export a module, add `about` as metadata, and compare with torch on `args`.
+
+    Args:
+        module, args: what to export, and arguments to do it with.
+        inputs, outputs: their names.
+        path: the file.
+        about: its metadata.
+        any_size: inputs whose first axis may have any size, and the name of that size.
 
     Returns:
         Golden arrays: `<stem>/<name>` for each input and for each output of the exported graph.
@@ -43,7 +60,8 @@ def export_graph(
     Raises:
         TaustackError: the exported graph differs from torch by more than PARITY.
     """
-    shapes = tuple({0: torch.export.Dim(batch)} for _ in args) if batch else None
+    sizes = {name: torch.export.Dim(name) for name in set((any_size or {}).values())}
+    shapes = tuple({0: sizes[any_size[name]]} if name in any_size else {} for name in inputs) if any_size else None
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -93,8 +111,8 @@ def write_bundle(
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work = Path(temporary) / "bundle"
         work.mkdir()
-        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), DYNAMICS_OUTPUTS, work / DYNAMICS, about, batch="batch")
-        golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, about)
+        golden = export_graph(model, _dynamics_example(robot, rng), ("x", "u"), DYNAMICS_OUTPUTS, work / DYNAMICS, about, {"x": "batch", "u": "batch"})
+        golden |= export_graph(step, _plan_example(robot, spec, rng), INPUTS, OUTPUTS, work / PLAN_FILE, about, {"obstacles": "n_obstacles"})
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
         if transitions is not None:
             write_training(work / TRAINING, model, transitions, seed)
@@ -140,7 +158,7 @@ def _plan_example(robot: RobotConfig, spec: PlanSpec, rng: torch.Generator) -> t
     goal = torch.tensor(robot.workspace.centre) + 0.3
     return (
         _states(robot, 1, rng)[0], goal, torch.tensor(0.0), torch.tensor(float(horizon)), torch.zeros(horizon, robot.n), noise,
-        torch.full((len(spec.cost_terms),), 0.5), torch.tensor(1.0),
+        torch.full((len(spec.cost_terms),), 0.5), torch.tensor(1.0), torch.tensor(obstacle_rows(EXAMPLE), dtype=torch.float32),
     )  # fmt: skip
 
 

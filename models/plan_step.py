@@ -19,7 +19,7 @@ from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble, asked_torque
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
-INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature")
+INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature", "obstacles")
 OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
 DISAGREEMENT_STEPS = 5
 
@@ -91,19 +91,21 @@ class MPPIPlanStep(nn.Module):
         }  # fmt: skip
         for name, value in buffers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
+        self.register_buffer("capsule_radius", torch.tensor(chain.capsules, dtype=torch.float32))
         self.register_buffer("law", model.law.clone())
         self.register_buffer("change_std", model.target_std[: 2 * model.n].clone())
         self.velocity_limit: Tensor
         self.rate_limit: Tensor
         self.q_min: Tensor
         self.q_max: Tensor
+        self.capsule_radius: Tensor
         self.law: Tensor
         self.change_std: Tensor
 
     def forward(
-        self, x: Tensor, goal: Tensor, tau: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor
+        self, x: Tensor, goal: Tensor, tau: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor, obstacles: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x (4 n,), goal (3,), tau (), trust (), mean (H, n), noise (H, K, n), weights (T,), temperature () -> OUTPUTS.
+        """x (4 n,), goal (3,), tau (), trust (), mean (H, n), noise (H, K, n), weights (T,), temperature (), obstacles (N, 7) -> OUTPUTS.
 
         mean_next (H, n), states (H+1, 4 n) expected over the samples, cost (T,) expected per term, disagreement (S,),
         sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
@@ -119,8 +121,10 @@ class MPPIPlanStep(nn.Module):
         z, torque, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
         points = self.chain.components(q_all.permute(2, 0, 1), torch)
+        after_spheres = 1 + len(self.clearance.spheres)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:after_spheres], clearance=self.clearance, goal=goal, tau=tau,
+            capsules=points[:, after_spheres:], capsule_radius=self.capsule_radius, obstacles=obstacles,
             disagreement=odds, q_min=self.q_min, q_max=self.q_max,
             velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],
         )  # fmt: skip

@@ -60,7 +60,7 @@ def run_one(spec: CampaignSpec) -> CampaignRun:
     plant = MujocoPlant(robot, scenario)
     goal = draw_goal(plant, chain_from_model(plant.nominal, robot), rng)
     faults = draw_faults(rng, robot.n, RUN_S)
-    planner = make_planner("least_squares" if spec.index % 4 else "mppi", robot, task, spec.bundle, rng)
+    planner = make_planner("least_squares" if spec.index % 4 else "direct", robot, task, spec.bundle, rng)
     result = FaultRig(robot, scenario, planner, goal, faults, seed=spec.seed + spec.index).run(RUN_S + SETTLE_S)
     return CampaignRun(
         index=spec.index, faults=faults, violations=result.violations, impacts=result.impacts, unsafe_end=result.unsafe_end, final_state=result.final_state,

@@ -15,7 +15,7 @@ import numpy as np
 from taustack.config import load_robot, load_task
 from taustack.pool import Workers, run_all
 from taustack.sim.episode import Episode, run_episode
-from taustack.sim.goals import draw_goal
+from taustack.sim.goals import configuration_in, draw_goal
 from taustack.sim.log import EpisodeLog
 from taustack.sim.mjcf import chain_from_model
 from taustack.sim.planners import make_planner
@@ -42,8 +42,11 @@ def episode(spec: EpisodeSpec) -> Episode:
     robot = load_robot(spec.robot)
     task = load_task(robot, spec.task)
     plant_rng, goal_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(3))
-    plant = MujocoPlant(robot, load_scenario(spec.scenario, robot.n), plant_rng)
-    goal = draw_goal(plant, chain_from_model(plant.nominal, robot), goal_rng)
+    plant = MujocoPlant(robot, load_scenario(spec.scenario, robot.n), plant_rng, task.obstacles)
+    chain = chain_from_model(plant.nominal, robot)
+    goal = draw_goal(plant, chain, goal_rng, task.goals)
+    if task.start is not None:
+        plant.reset(configuration_in(task.start, plant, chain, goal_rng))
     planner = make_planner(spec.planner, robot, task, spec.bundle, noise_rng)
     log = EpisodeLog(goal=goal, name=f"episode {spec.index}") if spec.log else None
     return run_episode(plant, planner, goal, task.success, log)
@@ -75,6 +78,7 @@ def metrics(episodes: list[Episode], wall_s: float) -> dict[str, Any]:
         "realtime_factor": sum(done.duration_s for done in episodes) / wall_s,
         "limit_violations": sum(violations.values()),
         "violations": dict(violations),
+        "collisions": sum(done.contact_ticks > 0 for done in episodes),
         "contact_ticks": sum(done.contact_ticks for done in episodes),
         "failed_plans": sum(done.failed_plans for done in episodes),
         "median_plan_ms": 1e3 * float(np.median([done.plan_time_s for done in episodes])),

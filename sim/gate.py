@@ -90,7 +90,7 @@ def _measure(
     closed = {}
     for scenario in suite.scenarios:
         specs = [
-            EpisodeSpec(robot=robot.folder, task=suite.task, scenario=scenario, planner="mppi", bundle=folder.resolve(), seed=suite.seed, index=i)
+            EpisodeSpec(robot=robot.folder, task=suite.task, scenario=scenario, planner="direct", bundle=folder.resolve(), seed=suite.seed, index=i)
             for i in range(suite.episodes)
         ]
         closed[scenario] = metrics(run_all(episode, specs, suite.workers, on_episode), 1.0)

@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.keep_out import KeepOut
-from taustack.sim.mjcf import chain_from_model, link_frames
+from taustack.sim.mjcf import BOX, CAPSULE, CYLINDER, SPHERE, chain_from_model, link_frames
 
 FloatArray = NDArray[np.float64]
 BULGE = 0.012  # spheres along a capsule stand out between each other by at most this [m]
-GEOM = mujoco.mjtGeom
-CAPSULE, SPHERE, BOX, CYLINDER = (int(kind) for kind in (GEOM.mjGEOM_CAPSULE, GEOM.mjGEOM_SPHERE, GEOM.mjGEOM_BOX, GEOM.mjGEOM_CYLINDER))
 
 
 def keep_out_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KeepOut:

@@ -99,10 +99,10 @@ def _basis(plan: Plan) -> dict[str, Any]:
     """The fields of a plan's basis; empty for a planner without one."""
     basis, none = plan.basis, np.zeros(0, dtype=np.float32)
     if basis is None:
-        return {"goal": np.zeros(0), "tau": 0.0, "mean": none, "weight": none, "temperature": 0.0, "noise_seed": 0, "shards": 0, "trust": 0}
+        return {"goal": np.zeros(0), "tau": 0.0, "mean": none, "weight": none, "temperature": 0.0, "noise_seed": 0, "shards": 0, "trust": 0, "obstacles": none}
     return {
         "goal": basis.goal, "tau": basis.tau, "mean": basis.mean.ravel(), "weight": basis.weights, "temperature": basis.temperature,
-        "noise_seed": basis.noise_seed, "shards": basis.shards, "trust": basis.trust,
+        "noise_seed": basis.noise_seed, "shards": basis.shards, "trust": basis.trust, "obstacles": basis.obstacles.ravel(),
     }  # fmt: skip
 
 

@@ -1,6 +1,8 @@
-"""Reads what the stack needs to know off a MuJoCo model: joints by name, the kinematic chain, collisions."""
+"""Reads what the stack needs to know off a MuJoCo model: joints by name, the kinematic chain, the capsules that cover it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -12,6 +14,9 @@ from taustack.kinematics import ChainJoint, ChainPoint, KinematicChain
 
 FloatArray = NDArray[np.float64]
 LinkFrame = tuple[int, FloatArray, FloatArray]  # joint it moves with, rotation and offset in that joint's frame
+GEOM = mujoco.mjtGeom
+CAPSULE, SPHERE, BOX, CYLINDER = (int(kind) for kind in (GEOM.mjGEOM_CAPSULE, GEOM.mjGEOM_SPHERE, GEOM.mjGEOM_BOX, GEOM.mjGEOM_CYLINDER))
+WIDER = 1.15  # a capsule around a box or a cylinder is this much wider, so that it need not be longer by its whole radius
 KINDS = {int(mujoco.mjtJoint.mjJNT_HINGE): "revolute", int(mujoco.mjtJoint.mjJNT_SLIDE): "prismatic"}
 
 
@@ -60,7 +65,7 @@ def joint_addresses(model: mujoco.MjModel, robot: RobotConfig) -> tuple[NDArray[
 
 
 def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChain:
-    """The chain from the base to the end effector, each joint's axis turned to z, with the centres of the clearance spheres.
+    """The chain from the base to the end effector, each joint's axis turned to z, with the centres of the clearance spheres and capsules.
 
     Raises:
         BadInput: the joints of robot.yaml are not those from the base to the end effector, or a sphere's site hangs elsewhere.
@@ -78,7 +83,9 @@ def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChai
         if joint < 0:
             raise BadInput(source, "clearance.spheres", name, f"a site on a body that moves, between the base and {robot.end_effector_site}")
         points.append(ChainPoint(joint=joint, position=shift + turn @ np.asarray(site.pos)))
-    return KinematicChain(joints=tuple(joints.values()), points=tuple(points))
+    capsules = capsules_from_model(model, robot)
+    points += [ChainPoint(joint=capsule.joint, position=end) for capsule in capsules for end in (capsule.first, capsule.second)]
+    return KinematicChain(joints=tuple(joints.values()), points=tuple(points), capsules=tuple(capsule.radius for capsule in capsules))
 
 
 def link_frames(model: mujoco.MjModel, robot: RobotConfig) -> dict[int, LinkFrame]:
@@ -90,6 +97,51 @@ def link_frames(model: mujoco.MjModel, robot: RobotConfig) -> dict[int, LinkFram
             joint, rotation, offset = frames[parent]
             frames[body] = (joint, rotation @ _matrix(model.body_quat[body]), offset + rotation @ model.body_pos[body])
     return frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capsule:
+    """Of a link: its ends (3,) in the frame of the joint that moves it, and its radius [m]."""
+
+    joint: int
+    first: FloatArray
+    second: FloatArray
+    radius: float
+    geom: int
+
+
+def capsules_from_model(model: mujoco.MjModel, robot: RobotConfig) -> list[Capsule]:
+    """A capsule over each geom that can collide; those that turn about the base axis within the clearance column are left out."""
+    out = []
+    frames = link_frames(model, robot)
+    for geom in range(model.ngeom):
+        joint, rotation, offset = frames.get(int(model.geom_bodyid[geom]), (-1, np.eye(3), np.zeros(3)))
+        if joint < 0 or not int(model.geom_contype[geom]) | int(model.geom_conaffinity[geom]):
+            continue
+        axis, half_length, radius = _capsule_of(model, geom)
+        middle = offset + rotation @ model.geom_pos[geom]
+        ends = [middle + sign * half_length * (rotation @ axis) for sign in (-1.0, 1.0)]
+        if joint == 0 and max(float(np.hypot(end[0], end[1])) for end in ends) + radius <= robot.clearance.column_radius:
+            continue
+        out.append(Capsule(joint=joint, first=ends[0], second=ends[1], radius=radius, geom=geom))
+    return sorted(out, key=lambda capsule: capsule.joint)
+
+
+def _capsule_of(model: mujoco.MjModel, geom: int) -> tuple[FloatArray, float, float]:
+    """Axis (3,) in the body's frame, half the length between its ends and radius [m] of a capsule that contains a geom."""
+    kind, size, turn = int(model.geom_type[geom]), model.geom_size[geom], _matrix(model.geom_quat[geom])
+    if kind in (CAPSULE, SPHERE):
+        return turn[:, 2], float(size[1]) if kind == CAPSULE else 0.0, float(size[0])
+    if kind == CYLINDER:
+        axis, half, across = turn[:, 2], float(size[1]), float(size[0])
+    elif kind == BOX:
+        longest = int(np.argmax(size))
+        axis, half, across = turn[:, longest], float(size[longest]), float(np.linalg.norm(np.delete(size, longest)))
+    else:
+        return turn[:, 2], 0.0, float(model.geom_rbound[geom])
+    radius = WIDER * across
+    reach = float(np.sqrt(radius**2 - across**2))  # how far beyond an end of the segment the whole cross section is inside
+    return (axis, half - reach, radius) if half > reach else (axis, 0.0, float(np.hypot(half, across)))
 
 
 def _chain(model: mujoco.MjModel, robot: RobotConfig) -> tuple[dict[str, ChainJoint], dict[int, LinkFrame]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -12,11 +11,12 @@ from taustack.config import RobotConfig, TaskConfig, load_robot
 from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.planner import Planner
+from taustack.controllers.subgoal_kinds import KINDS, make_subgoal_planner
+from taustack.controllers.subgoals import Guided
 from taustack.errors import UnknownName
 from taustack.sim.baselines import LeastSquaresVelocity
 
-PlannerName = Literal["mppi", "least_squares"]
-PLANNERS: tuple[PlannerName, ...] = ("mppi", "least_squares")
+PLANNERS = (*KINDS, "least_squares")
 
 
 @functools.cache
@@ -26,14 +26,14 @@ def _verified(folder: Path, robot_folder: Path) -> Bundle:
 
 
 def make_planner(name: str, robot: RobotConfig, task: TaskConfig, bundle: Path, rng: np.random.Generator) -> Planner:
-    """A planner for one run; MPPI over the bundle draws its noise from `rng`.
+    """A planner for one run: MPPI over the bundle to the goal itself or to subgoals, its noise drawn from `rng`; or a baseline.
 
     Raises:
         UnknownName: none of the planners.
         BundleRefused: the bundle does not fit the robot.
     """
-    if name == "mppi":
-        return MPPI(_verified(bundle, robot.folder), robot, task, rng)
+    if name in KINDS:
+        return Guided(MPPI(_verified(bundle, robot.folder), robot, task, rng), make_subgoal_planner(name, robot, task), task.subgoals.rate_hz)
     if name == "least_squares":
         return LeastSquaresVelocity(robot)
     raise UnknownName("planner", name, PLANNERS)

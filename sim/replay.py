@@ -18,6 +18,7 @@ from taustack.controllers.plan import Basis
 from taustack.errors import BadInput, PlanFailed
 from taustack.kinematics import KinematicChain
 from taustack.manifest import MANIFEST, sha256_of
+from taustack.obstacles import COLUMNS
 
 FloatArray = NDArray[np.float64]
 
@@ -53,12 +54,17 @@ def logged_plans(bag: Bag) -> Iterator[LoggedPlan]:
 def _plan(content: Any) -> LoggedPlan | None:
     h, n = int(content.horizon), len(content.name)
     sizes = (len(content.actions), len(content.mean), len(content.states), len(content.goal), len(content.weight), len(content.cost))
-    if not content.shards or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name)):
+    if (
+        not content.shards
+        or not len(content.obstacles)
+        or len(content.obstacles) % COLUMNS
+        or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name))
+    ):
         return None
     basis = Basis(
         goal=np.asarray(content.goal), tau=float(content.tau), trust=int(content.trust), mean=np.asarray(content.mean, dtype=np.float32).reshape(h, n),
         weights=np.asarray(content.weight, dtype=np.float32), temperature=float(content.temperature), noise_seed=int(content.noise_seed),
-        shards=int(content.shards),
+        shards=int(content.shards), obstacles=np.asarray(content.obstacles, dtype=np.float32).reshape(-1, COLUMNS),
     )  # fmt: skip
     return LoggedPlan(
         seq=int(content.seq), t=content.effective.sec + 1e-9 * content.effective.nanosec, dt=float(content.dt),

@@ -7,21 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from taustack.config import Positive, Vector3
+from taustack.config import Positive
 from taustack.errors import BadInput, UnknownName
+from taustack.obstacles import Obstacle
 from taustack.sim.faults import Fault, require_joints
 from taustack.strict_yaml import StrictModel, load
 
 FOLDER = Path(__file__).resolve().parent / "scenarios"
 NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Obstacle(StrictModel):
-    """A box (half sizes) or a sphere (radius in size[0]) fixed in the base frame [m]."""
-
-    shape: Literal["box", "sphere"]
-    position: Vector3
-    size: tuple[Positive, ...] = Field(min_length=1, max_length=3)
 
 
 class Scenario(StrictModel):
@@ -38,7 +31,7 @@ class Scenario(StrictModel):
     position_noise: NonNegative = Field(default=0.0, description="std of the noise on q [rad or m]")
     velocity_noise: NonNegative = Field(default=0.0, description="std of the noise on dq [rad/s or m/s]")
     dropped_samples: Annotated[float, Field(ge=0, lt=1, description="probability that a read returns the sample before")] = 0.0
-    obstacles: tuple[Obstacle, ...] = Field(default=(), description="fixed bodies in the way")
+    obstacles: tuple[Obstacle, ...] = Field(default=(), description="fixed bodies in the way that no planner is told of; those it knows are the task's")
     faults: tuple[Fault, ...] = Field(default=(), description="what goes wrong, see docs/reference/faults.md")
     goals: Literal["front", "anywhere"] = Field(default="front", description="front: x >= 0.2 m; anywhere: the whole sphere around the arm")
 

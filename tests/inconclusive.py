@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 from _pytest.runner import runtestprotocol
 
+from taustack.machine import STEAL_LIMIT
+from taustack.realtime import steal_share
+
 from .stalls import STALL_S, Witness
 
 ATTEMPTS = 3
@@ -42,13 +45,13 @@ class Inconclusive:
 
     def _reports(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
         for attempt in range(ATTEMPTS):
-            began = time.monotonic()
+            began, before = time.monotonic(), steal_share()
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
             time.sleep(0.1)  # for what the watchers have to say
             ended = time.monotonic()
-            stalls = self.witness.stalls(began, ended)
+            stalls, stolen = self.witness.stalls(began, ended), steal_share(before[:2])[2]
             failed = [report for report in reports if report.failed]
-            if not failed or not stalls:
+            if not failed or not (stalls or stolen > STEAL_LIMIT):
                 return reports
             self.lost_s += ended - began
             item.session._setupstate.teardown_exact(None)  # what comes next starts from nothing, the graph of a module too
@@ -56,7 +59,8 @@ class Inconclusive:
                 break
             item._initrequest()  # type: ignore[attr-defined]
             self.witness.wait_for_rest(QUIET_S, PATIENCE_S)
-        why = f"inconclusive: cores taken away {len(stalls)} times for over {STALL_S * 1e3:.0f} ms, longest {max(stalls) * 1e3:.0f} ms, attempt {attempt + 1}"
+        taken = f"cores taken away {len(stalls)} times for over {STALL_S * 1e3:.0f} ms, longest {max(stalls, default=0.0) * 1e3:.0f} ms"
+        why = f"inconclusive: {taken}, {100 * stolen:.1f} % of their time stolen, attempt {attempt + 1}"
         for report in failed:
             report.sections.append(("why it failed", report.longreprtext))
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"{why}; it failed with: {_last_line(report)}")

@@ -16,7 +16,9 @@ CONFTEST = """
 import sys
 sys.path.insert(0, {project!r})
 import pytest
+from tests import inconclusive
 from tests.inconclusive import Inconclusive
+inconclusive.steal_share = lambda since=None: (0.0, 0.0, {stolen})
 
 class Scripted:
     def start(self): pass
@@ -49,8 +51,8 @@ def test_is_right(started):
 """
 
 
-def run(folder: Path, project: Path, stalls: list[float], graphs: int) -> str:
-    (folder / "conftest.py").write_text(CONFTEST.format(project=str(project), stalls=stalls))
+def run(folder: Path, project: Path, stalls: list[float], graphs: int, stolen: float = 0.0) -> str:
+    (folder / "conftest.py").write_text(CONFTEST.format(project=str(project), stalls=stalls, stolen=stolen))
     (folder / "test_it.py").write_text(TESTS.format(graphs=graphs))
     call = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), str(folder)]
     return subprocess.run(call, capture_output=True, text=True, check=False).stdout
@@ -63,7 +65,14 @@ def test_on_a_quiet_machine_a_failure_is_a_failure(tmp_path: Path, project: Path
 def test_on_one_that_stalls_it_is_tried_again_from_nothing_and_inconclusive_in_the_end(tmp_path: Path, project: Path) -> None:
     said = run(tmp_path, project, [0.05, 0.25], graphs=5)  # one, one more for the second try, three tries of the wrong test and what comes after
     assert "2 passed, 1 skipped" in said
-    assert "inconclusive: cores taken away 2 times for over 20 ms, longest 250 ms, attempt 3; it failed with: AssertionError: never right" in said
+    assert "inconclusive: cores taken away 2 times for over 20 ms, longest 250 ms" in said
+    assert "attempt 3; it failed with: AssertionError: never right" in said
+
+
+def test_one_whose_time_was_stolen_says_so_where_nobody_watches(tmp_path: Path, project: Path) -> None:
+    said = run(tmp_path, project, [], graphs=5, stolen=0.04)
+    assert "2 passed, 1 skipped" in said
+    assert "4.0 % of their time stolen" in said
 
 
 def may_be_real_time() -> bool:

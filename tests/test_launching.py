@@ -214,7 +214,7 @@ def test_the_launch_file_is_read_with_arguments() -> None:
     names = [node.name for node in spec.nodes]
     assert names == ["plant", "tracker", "driver", "supervisor", "logger", "dynamics_server", "controller", "subgoal_planner"]
     assert [node.name for node in spec.nodes if node.respawn] == names[4:]
-    assert spec.nodes[0].parameters == {"robot": "r", "scenario": "nominal", "run_dir": "/x y"}
+    assert spec.nodes[0].parameters == {"robot": "r", "task": "reach", "scenario": "nominal", "run_dir": "/x y"}
     assert spec.environment == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 

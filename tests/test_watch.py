@@ -35,7 +35,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bags(log_episodes: Callable[..., Path], changed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Of the robot that the model knows, and of one that changed."""
     folder = tmp_path_factory.mktemp("watched")
-    return log_episodes("1", count=6, seed=1, folder=folder), log_episodes("2", count=16, seed=2, planner="mppi", scenario=str(changed), folder=folder)
+    return log_episodes("1", count=6, seed=1, folder=folder), log_episodes("2", count=16, seed=2, planner="direct", scenario=str(changed), folder=folder)
 
 
 def test_drift_counts_while_it_lasts_and_is_forgotten_on_demand(

@@ -8,10 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taustack.config import Clearance, JointConfig, MPPIConfig, Rates, RobotConfig, SafetyConfig, Sphere, SuccessConfig, TaskConfig, Workspace
+from taustack.config import (
+    Clearance,
+    JointConfig,
+    MPPIConfig,
+    Rates,
+    Region,
+    RobotConfig,
+    SafetyConfig,
+    Sphere,
+    SubgoalConfig,
+    SuccessConfig,
+    TaskConfig,
+    Workspace,
+)
 from taustack.controllers.costs import COST_TERMS
+from taustack.obstacles import Obstacle
 from taustack.sim.faults import INFO, Fault
-from taustack.sim.scenario import Obstacle, Scenario
+from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import StrictModel
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -22,15 +36,22 @@ SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
         "`robots/<name>/robot.yaml`; all limits as the maker states them.",
         (RobotConfig, JointConfig, Rates, Workspace, Clearance, Sphere, SafetyConfig),
     ),
-    "tasks/*.yaml": ("`robots/<name>/tasks/<task>.yaml`.", (TaskConfig, SuccessConfig, MPPIConfig)),
-    "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Obstacle, Fault)),
+    "tasks/*.yaml": ("`robots/<name>/tasks/<task>.yaml`.", (TaskConfig, SuccessConfig, MPPIConfig, SubgoalConfig, Obstacle, Region)),
+    "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Fault)),
 }
 
 
 def type_name(annotation: Any) -> str:
     """A type as a reader would write it."""
     text = getattr(annotation, "__name__", None) if not getattr(annotation, "__args__", None) else None
-    return (text or str(annotation)).replace("typing.", "").replace("taustack.config.", "").replace("taustack.sim.scenario.", "").replace("|", "\\|")
+    return (
+        (text or str(annotation))
+        .replace("typing.", "")
+        .replace("taustack.config.", "")
+        .replace("taustack.sim.scenario.", "")
+        .replace("taustack.obstacles.", "")
+        .replace("|", "\\|")
+    )
 
 
 def rows(model: type[StrictModel]) -> list[str]:

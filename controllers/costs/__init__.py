@@ -7,6 +7,7 @@ from taustack.controllers.costs.disagreement import disagreement
 from taustack.controllers.costs.goal_position import goal_position
 from taustack.controllers.costs.joint_limits import joint_limits
 from taustack.controllers.costs.load import load
+from taustack.controllers.costs.obstacles import obstacles
 from taustack.controllers.costs.smoothness import smoothness
 from taustack.controllers.costs.terminal import terminal
 from taustack.controllers.costs.velocity import velocity
@@ -17,6 +18,7 @@ COST_TERMS: dict[str, CostTerm] = {
     "terminal": terminal,
     "joint_limits": joint_limits,
     "clearance": clearance,
+    "obstacles": obstacles,
     "velocity": velocity,
     "load": load,
     "smoothness": smoothness,

@@ -48,7 +48,7 @@ def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> TDM
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, batch="batch")
+        export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, dict.fromkeys(INPUTS, "batch"))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Tasks by name: the small ones, or any robot with an end effector."""
+"""Tasks by name: the small ones, those of gymnasium, or any robot with an end effector."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from taustack.models.tdm.task import GoalTask
 from taustack.sim.scenario import load_scenario
 from taustack.sim.tdm_tasks.arm_reach import ArmReach
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator
+from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS, GymnasiumTask
 from taustack.sim.tdm_tasks.planar_reacher import PlanarReacher
 
 SMALL: dict[str, Callable[..., GoalTask]] = {"double_integrator": DoubleIntegrator, "planar_reacher": PlanarReacher}
@@ -21,10 +22,13 @@ def make_task(name: str, tau_max: int, scenario: str = "nominal") -> GoalTask:
 
     Raises:
         UnknownName: neither a task nor a robot.
+        TaustackError: a task of gymnasium, which is not installed.
     """
     if name in SMALL:
         return SMALL[name](tau_max=tau_max)
+    if name in TASKS:
+        return GymnasiumTask(name, tau_max)
     if name not in robot_folders() and not (Path(name) / "robot.yaml").is_file():
-        raise UnknownName("task or robot", name, [*SMALL, *robot_folders()])
+        raise UnknownName("task or robot", name, [*SMALL, *TASKS, *robot_folders()])
     robot = load_robot(name)
     return ArmReach(robot, load_scenario(scenario, robot.n), tau_max=tau_max)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from taustack.errors import BadInput, UnknownName
+from taustack.obstacles import ROWS_LIMIT, Obstacle
 from taustack.strict_yaml import StrictModel, load
 
 Positive = Annotated[float, Field(gt=0)]
@@ -207,13 +208,44 @@ class MPPIConfig(StrictModel):
     latency_steps: Annotated[int, Field(ge=0, le=10, description="steps of control_dt from the state to the effect of its plan")] = 1
 
 
+class Region(StrictModel):
+    """A box in the base frame [m]."""
+
+    low: Vector3 = Field(description="lower corner [m]")
+    high: Vector3 = Field(description="upper corner [m]")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Region:
+        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"low: at most high in each entry, came {list(self.low)} and {list(self.high)}")
+        return self
+
+
+class SubgoalConfig(StrictModel):
+    """Parameters of the planners of subgoals."""
+
+    points: Annotated[int, Field(ge=1, le=4, description="subgoals between here and the goal")] = 2
+    samples: Annotated[int, Field(ge=16, le=4096, description="chains in each round")] = 256
+    rounds: Annotated[int, Field(ge=1, le=30, description="rounds of the cross-entropy method")] = 6
+    elites: Annotated[float, Field(gt=0, le=0.5, description="share of the chains that the next round is drawn around")] = 0.1
+    clearance: Annotated[float, Field(ge=0, description="distance of the way to the obstacles; below it a link costs [m]")] = 0.12
+    speed: Positive = Field(default=0.6, description="of the end effector, for times [m/s]")
+    rate_hz: Positive = Field(default=10.0, description="subgoals [Hz]")
+
+
 class TaskConfig(StrictModel):
-    """A task: goal space, success, planner and weights of the cost terms."""
+    """A task: goal space, success, planner, weights of the cost terms, and what is in the way."""
 
     goal_space: Literal["end_effector_position"] = Field(default="end_effector_position", description="what a goal is")
     success: SuccessConfig = Field(default=SuccessConfig(), description="see SuccessConfig")
     mppi: MPPIConfig = Field(default=MPPIConfig(), description="see MPPIConfig")
     cost: dict[str, Annotated[float, Field(ge=0)]] = Field(description="weight of each cost term; terms that are not named weigh nothing")
+    subgoals: SubgoalConfig = Field(default=SubgoalConfig(), description="see SubgoalConfig")
+    obstacles: Annotated[
+        tuple[Obstacle, ...], Field(max_length=ROWS_LIMIT, description="what the planners know to be in the way; a simulation has it too")
+    ] = ()
+    start: Region | None = Field(default=None, description="where simulated episodes begin with the end effector; absent: home, or the scenario's initial_q")
+    goals: Region | None = Field(default=None, description="where simulated episodes have their goals; absent: as the scenario says")
     name: str = Field(default="", exclude=True)
 
 

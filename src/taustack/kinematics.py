@@ -34,10 +34,14 @@ class ChainPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class KinematicChain:
-    """Joints from base to tip, in the order of robot.yaml, and points on them; the first point is the tip."""
+    """Joints from base to tip, in the order of robot.yaml, and points on them.
+
+    The first point is the tip, the last ones are the ends of the capsules that cover the robot, two for each radius [m].
+    """
 
     joints: tuple[ChainJoint, ...]
     points: tuple[ChainPoint, ...]
+    capsules: tuple[float, ...] = ()
 
     def position(self, q: Any, xp: Any = np) -> Any:
         """Tip in the base frame (..., 3) [m] for joint positions q (..., n); `xp` is numpy or torch."""

@@ -18,6 +18,7 @@ from taustack.realtime import Durations, ask_for_real_time, freeze_garbage, lock
 Grade = Literal["good", "limited", "bad"]
 JITTER_P99_MS, JITTER_P999_MS, MISSED = 0.5, 2.0, 0.001  # of a loop that the tracker can live with
 STEAL_LIMIT = 0.005
+"""Share of stolen CPU time above which timing figures say nothing."""
 SHARED_MEMORY_MB = 64
 
 

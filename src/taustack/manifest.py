@@ -90,7 +90,7 @@ class HoldoutErrors(StrictModel):
 class Manifest(StrictModel):
     """See the module."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     name: str
     version: str
     created: str

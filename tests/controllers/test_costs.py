@@ -22,6 +22,8 @@ def rollout(**changes: Any) -> Rollout:
         "q": rng.normal(size=(H, K, N)), "dq": rng.normal(size=(H, K, N)), "u": rng.normal(size=(H, K, N)), "dq_ref": rng.normal(size=N),
         "ee": rng.normal(size=(3, H, K)), "spheres": rng.normal(size=(3, 2, H, K)) * 0.2,
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
+        "capsules": rng.normal(size=(3, 4, H, K)), "capsule_radius": np.array([0.05, 0.1]),
+        "obstacles": np.array([[0.3, 0.1, 0.2, 0.4, 0.3, 0.2, 0.0], [-0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.3]]),
         "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
         "load": rng.normal(size=(H, K, N)),
@@ -70,6 +72,15 @@ def test_clearance_rises_towards_the_floor_and_the_column() -> None:
     spheres[:, 1, :, 3] = np.array([[0.0], [0.0], [0.6]])  # above the column
     cost = COST_TERMS["clearance"](rollout(spheres=spheres), np)
     np.testing.assert_allclose(cost, [0.0, 1.0, 1.0, 0.0], atol=1e-6)
+
+
+def test_obstacles_cost_one_for_a_capsule_in_contact_and_nothing_beyond_the_margin() -> None:
+    capsules = np.full((3, 4, H, K), 5.0)
+    capsules[:, 0, :, 1], capsules[:, 1, :, 1] = [[-1.0], [0.0], [0.3]], [[1.0], [0.0], [0.3]]  # along a box, touching it with its radius
+    capsules[:, 2, :, 2], capsules[:, 3, :, 2] = [[0.0], [0.0], [0.3]], [[0.0], [0.0], [0.9]]  # upright on it, not down to it: margin and more
+    box = np.array([[0.0, 0.0, 0.0, 0.1, 0.1, 0.25, 0.0]])
+    cost = COST_TERMS["obstacles"](rollout(capsules=capsules, capsule_radius=np.array([0.05, 0.009]), obstacles=box), np)
+    np.testing.assert_allclose(cost, [0.0, 1.0, 0.0, 0.0], atol=1e-4)
 
 
 def test_smoothness_is_one_for_changes_at_the_rate_limit() -> None:

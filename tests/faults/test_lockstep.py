@@ -24,7 +24,7 @@ SECONDS = 2.2
 
 def run(row: Row, robot: RobotConfig, task: TaskConfig, bundle: Bundle) -> FaultRun:
     planner: Planner = LeastSquaresVelocity(robot)
-    if row.planner == "mppi":
+    if row.planner == "direct":
         planner = MPPI(bundle, robot, task, np.random.default_rng(0))
     return FaultRig(robot, row.scenario, planner, GOAL, row.faults, seed=1).run(SECONDS)
 

@@ -22,6 +22,7 @@ from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
 from taustack.models.export import DYNAMICS_OUTPUTS, PARITY, export_graph, write_bundle
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train
+from taustack.obstacles import Obstacle, obstacle_rows
 from taustack.rollout import ActionBounds
 from taustack.sim.collect import collect_run
 from taustack.sim.scenario import Scenario
@@ -166,7 +167,7 @@ def test_the_reference_part_of_the_state_follows_from_the_action(untrained: Dyna
 def test_dynamics_onnx_agrees_with_torch(untrained: DynamicsEnsemble, robot: RobotConfig, runs: list[Run], tmp_path: Path) -> None:
     x, u = torch.tensor(runs[1].x[:64], dtype=torch.float32), torch.tensor(runs[1].u[:64], dtype=torch.float32)
     path = tmp_path / "dynamics.onnx"
-    export_graph(untrained, (x, u), ("x", "u"), DYNAMICS_OUTPUTS, path, {"taustack": RobotContract.of(robot).model_dump_json()}, batch="batch")
+    export_graph(untrained, (x, u), ("x", "u"), DYNAMICS_OUTPUTS, path, {"taustack": RobotContract.of(robot).model_dump_json()}, {"x": "batch", "u": "batch"})
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 7, 64):
         mean, std, torque = session.run(None, {"x": x[:batch].numpy(), "u": u[:batch].numpy()})
@@ -196,6 +197,7 @@ def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.T
         noise,
         torch.ones(len(COST_TERMS)),
         torch.tensor(0.7),
+        torch.tensor(obstacle_rows([Obstacle(shape="box", position=(0.5, 0.1, 0.3), size=(0.1, 0.05, 0.3))]), dtype=torch.float32),
     )
 
 
@@ -204,7 +206,7 @@ def test_the_plan_step_rolls_out_what_the_ensemble_predicts(untrained: DynamicsE
     step, args = plan_module(untrained, robot, chain), example(robot, samples=10)
     x, mean, noise = args[0], args[4], args[5]
     with torch.no_grad():
-        _, states, *_ = step(*args[:7], torch.tensor(1e9))  # so warm that all samples weigh the same
+        _, states, *_ = step(*args[:7], torch.tensor(1e9), args[8])  # so warm that all samples weigh the same
         u = step._limited(mean.unsqueeze(1) + noise, x[21:])
         state = x.expand(5, 2, -1)
         plain = [x]
@@ -228,12 +230,19 @@ def test_the_plan_graph_agrees_with_torch_on_every_output(untrained: DynamicsEns
     step = plan_module(untrained, robot, chain)
     path = tmp_path / "plan_mppi.onnx"
     args = example(robot, samples=20)
-    golden = export_graph(step, args, INPUTS, OUTPUTS, path, {"taustack": RobotContract.of(robot).model_dump_json()})
-    with torch.no_grad():
-        expected = dict(zip(OUTPUTS, step(*args), strict=True))
-    for name, value in expected.items():
-        scale = max(1.0, float(value.abs().max()))
-        assert np.abs(golden[f"plan_mppi/{name}"] - value.numpy()).max() / scale <= PARITY
+    # The exporter takes a size of one for good: the example has two obstacles.
+    two = torch.cat([args[8], args[8] + 0.05])
+    about = {"taustack": RobotContract.of(robot).model_dump_json()}
+    golden = export_graph(step, (*args[:8], two), INPUTS, OUTPUTS, path, about, {"obstacles": "n_obstacles"})
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for rows in (two, args[8], torch.cat([two, two + 0.1]), torch.tensor(obstacle_rows([]), dtype=torch.float32)):
+        with torch.no_grad():
+            expected = dict(zip(OUTPUTS, step(*args[:8], rows), strict=True))
+        feed = {name: value.numpy() for name, value in zip(INPUTS, (*args[:8], rows), strict=True)}
+        for (name, value), found in zip(expected.items(), session.run(None, feed), strict=True):
+            scale = max(1.0, float(value.abs().max()))
+            assert np.abs(found - value.numpy()).max() / scale <= PARITY
+            assert rows is not two or np.array_equal(golden[f"plan_mppi/{name}"], found)
 
 
 def test_mppi_weights_the_actions_by_the_softmax_of_their_cost(untrained: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> None:

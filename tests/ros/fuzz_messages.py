@@ -10,7 +10,7 @@ from array import array
 from typing import Any
 
 from taustack_msgs import msg
-from taustack_ros.convert import JointMap, measured, plan_of, subgoal_of
+from taustack_ros.convert import JointMap, measured, obstacles_of, plan_of, subgoal_of
 
 from taustack.controllers.estop import EStop
 from taustack.controllers.plan import PlanGate, PlanRules
@@ -21,7 +21,7 @@ NAMES = [f"joint{i}" for i in range(7)]
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 1e308, -1e308, math.nan, math.inf, -math.inf, 5e-324]
 SINGLE = [0.0, -0.0, 1.0, -1.0, 3e38, -3e38, math.nan, math.inf, -math.inf, 1e-45]
 
-FOR_THE_LOG = ("goal", "tau", "trust", "mean", "weight", "temperature", "noise_seed", "shards")  # of a plan: no node reads them
+FOR_THE_LOG = ("goal", "tau", "trust", "mean", "weight", "temperature", "noise_seed", "shards", "obstacles")  # of a plan: no node reads them
 
 
 def spoil(message: Any, rng: random.Random) -> list[str]:
@@ -60,6 +60,8 @@ def make(kind: str) -> Any:
         return msg.Plan(seq=1, name=NAMES, horizon=25, dt=0.02, actions=array("d", [0.1] * 175))
     if kind == "subgoal":
         return msg.Subgoal(active=True, goal=array("d", [0.5, 0.1, 0.4]))
+    if kind == "obstacle":
+        return msg.Obstacle(shape="box", size=array("d", [0.1] * 3))
     return msg.EStop(source="button")
 
 
@@ -73,6 +75,8 @@ def read(kind: str, message: Any) -> None:
         gate.admit(plan, 0.0, lambda _: plan.actions[0] * 0)
     elif kind == "subgoal":
         subgoal_of(message)
+    elif kind == "obstacle":
+        obstacles_of(msg.Obstacles(obstacles=[message]), "base")
     else:
         estop = EStop(timeout_s=0.25)
         estop.hear(message.source, message.pressed, 0.0)
@@ -84,14 +88,14 @@ def main() -> None:
     rng, refused, unnamed = random.Random(0), 0, []
     cases = int(sys.argv[1])
     for i in range(cases):
-        kind = ("state", "plan", "subgoal", "estop")[i % 4 if i % 8 else 1]
+        kind = ("state", "plan", "subgoal", "estop", "obstacle")[i % 5 if i % 8 else 1]
         message = make(kind)
         changed = spoil(message, rng)
         try:
             read(kind, message)
         except BadInput as error:
             refused += 1
-            if error.key not in changed and not (error.key in ("actions", "horizon") and {"actions", "horizon"} & set(changed)):
+            if error.key.rsplit(".", 1)[-1] not in changed and not (error.key in ("actions", "horizon") and {"actions", "horizon"} & set(changed)):
                 unnamed.append(str(error))
     print(json.dumps({"cases": cases, "refused": refused, "unnamed": unnamed[:5]}))
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import rclpy
 from action_msgs.msg import GoalStatus
 from rcl_interfaces.srv import SetParameters
@@ -16,9 +17,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
+from taustack_msgs.msg import Obstacle
 from taustack_msgs.srv import PredictRollout
 from taustack_ros import topics
-from taustack_ros.convert import to_seconds, to_time
+from taustack_ros.convert import obstacles_of, to_seconds, to_time
+
+from taustack.obstacles import obstacle_rows, point_distances
 
 STATUS = {GoalStatus.STATUS_SUCCEEDED: "succeeded", GoalStatus.STATUS_ABORTED: "aborted", GoalStatus.STATUS_CANCELED: "canceled"}
 
@@ -116,7 +120,7 @@ def ask_once(probe: Probe, *args: str) -> Any:
 def look(probe: Probe) -> Any:
     probe.ready()
     probe.send(probe.goal(0.5, 0.2, 0.5))
-    told = {topic.name for topic in topics.TOPICS} - {"estop"}  # buttons, if there are any, speak there
+    told = {topic.name for topic in topics.TOPICS} - {"estop", "obstacles"}  # who is there to speak on them, if anybody
     assert probe.until(lambda: told <= set(probe.newest)), f"missing: {sorted(told - set(probe.newest))}"
     state, plan, model = probe.newest["robot_state"], probe.newest["plan"], probe.newest["model"]
     return {
@@ -297,6 +301,48 @@ def parameters(probe: Probe) -> Any:
     return out
 
 
+def obstacles(probe: Probe) -> Any:
+    """A wall appears on the topic: around it with `straight`, a goal inside it, a message of another frame; then all as before."""
+    client = probe.create_client(SetParameters, "subgoal_planner/set_parameters")
+    assert client.wait_for_service(timeout_sec=90.0)
+    publisher = probe.create_publisher(topics.OBSTACLES.type, topics.OBSTACLES.name, topics.OBSTACLES.qos)
+
+    def kind(name: str) -> Any:
+        future = client.call_async(SetParameters.Request(parameters=[Parameter("kind", value=name).to_parameter_msg()]))
+        assert probe.until(future.done)
+        return [future.result().results[0].successful, future.result().results[0].reason]
+
+    def tell(frame: str, *bodies: Any) -> None:
+        message = topics.OBSTACLES.type(obstacles=list(bodies))
+        message.header.frame_id = frame
+        publisher.publish(message)
+        probe.wait(0.5)
+
+    probe.ready()
+    assert probe.until(lambda: publisher.get_subscription_count() >= 3)  # this probe, controller, subgoal planner
+    start = probe.result(probe.accepted(probe.goal(0.5, -0.3, 0.25, timeout_s=30.0)))
+    wall = Obstacle(shape="box", size=[0.30, 0.02, 0.20])
+    wall.position.x, wall.position.z = 0.55, 0.20
+    tell("", wall)
+    straight = kind("straight")
+    inside = probe.send(probe.goal(0.55, 0.0, 0.2)).accepted
+    tell("map", Obstacle(shape="box", size=[9.0, 9.0, 9.0]))  # refused: the wall stays
+    handle = probe.accepted(probe.goal(0.5, 0.3, 0.25, timeout_s=30.0))
+    future, rows, nearest, highest = handle.get_result_async(), obstacle_rows(obstacles_of(topics.OBSTACLES.type(obstacles=[wall]), "")), 9.0, 0.0
+    end = time.monotonic() + 60.0
+    while not future.done() and time.monotonic() < end:
+        rclpy.spin_once(probe, timeout_sec=0.02)
+        ee = probe.newest["robot_state"].ee
+        nearest = min(nearest, float(point_distances(np.array([ee.x, ee.y, ee.z]), rows).min()))
+        highest = max(highest, ee.z)
+    plan = probe.newest["plan"]
+    tell("")
+    return {
+        "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": future.result().result.reached, "nearest": nearest,
+        "highest": highest, "rows": list(plan.obstacles), "direct": kind("direct"),
+    }  # fmt: skip
+
+
 def wander(probe: Probe, seconds: str) -> Any:
     """Goals back and forth, so that the arm moves; says READY once it does."""
     probe.ready()
@@ -385,7 +431,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
 def main() -> None:
     rclpy.init()
     probe = Probe()
-    looks = (reach, ask_once, look, diagnostics, preempt, cancel, flood, second_publisher, killed_publisher, bad_plans, rollout, parameters)
+    looks = (reach, ask_once, look, diagnostics, preempt, cancel, flood, second_publisher, killed_publisher, bad_plans, rollout, parameters, obstacles)
     commands = {f.__name__: f for f in (*looks, wander, estop, press_service, flood_topics)}
     print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
     probe.destroy_node()

@@ -121,3 +121,19 @@ def test_parameters_change_live_within_their_ranges(graph: Graph) -> None:
         assert not answer[refused][0], refused
         assert answer[refused][1]
     assert answer["after"]["reached"]
+
+
+def test_obstacles_on_the_topic_are_planned_around_and_bad_ones_refused(graph: Graph) -> None:
+    answer = graph.ask("obstacles")
+    assert answer["start"]["reached"]
+    assert answer["straight"][0]
+    assert answer["curly"] == [False, answer["curly"][1]]
+    assert "direct, straight" in answer["curly"][1]
+    assert not answer["inside"]
+    assert "inside an obstacle" in graph.log.getvalue()
+    assert "header.frame_id: got map" in graph.log.getvalue()
+    assert answer["reached"]
+    assert answer["nearest"] > 0.02
+    assert answer["highest"] > 0.40  # over it
+    assert answer["rows"] == pytest.approx([0.55, 0.0, 0.2, 0.3, 0.02, 0.2, 0.0])
+    assert answer["direct"][0]

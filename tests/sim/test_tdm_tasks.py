@@ -16,10 +16,13 @@ from taustack.kinematics import KinematicChain
 from taustack.models.tdm.task import GoalTask
 from taustack.sim.tdm_tasks.arm_reach import ArmReach
 from taustack.sim.tdm_tasks.catalogue import make_task
+from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS
 
 
-@pytest.mark.parametrize("name", ["double_integrator", "planar_reacher", "panda"])
+@pytest.mark.parametrize("name", ["double_integrator", "planar_reacher", "panda", *TASKS])
 def test_episodes_are_those_of_the_layout_and_of_the_seed(name: str) -> None:
+    if name in TASKS:
+        pytest.importorskip("gymnasium.envs.mujoco")
     task = make_task(name, 15)
 
     def walk() -> np.ndarray:
@@ -34,6 +37,17 @@ def test_episodes_are_those_of_the_layout_and_of_the_seed(name: str) -> None:
     assert np.isfinite(first).all()
     assert np.abs(np.diff(first, axis=0)).max() > 1e-3
     np.testing.assert_array_equal(first, walk())
+
+
+def test_goals_of_gymnasium_tasks_are_what_the_simulation_says() -> None:
+    pytest.importorskip("gymnasium.envs.mujoco")
+    for name, at in (("half_cheetah", lambda d: [d.qvel[0]]), ("ant", lambda d: d.qpos[:2]), ("pusher", lambda d: d.body("object").xpos[:2])):
+        task = make_task(name, 10)
+        task.reset(np.random.default_rng(1))
+        for _ in range(15):
+            s = task.step(np.array(task.layout.action_limit))
+        found = at(task._env.unwrapped.data)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(s[list(task.layout.goal_index)], found, atol=1e-9)
 
 
 def test_an_arm_shows_its_joints_and_its_end_effector(robot: RobotConfig, chain: KinematicChain) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 
 from taustack.cli.output import write_json
 from taustack.errors import BadInput, TaustackError
-
-STEAL_LIMIT = 0.005  # share of stolen CPU time above which timing figures say nothing
+from taustack.machine import STEAL_LIMIT
 
 
 def add(commands: Any) -> None:
     command = commands.add_parser("run", help="bring the stack up on a simulated robot, visit goals, write a report")
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("--task", default="reach", help="task of the robot (default: %(default)s)")
+    command.add_argument("--kind", default="direct", help="how subgoals are chosen: direct or straight, around obstacles (default: %(default)s)")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
     command.add_argument("--bundle", default="", help="folder of the bundle (default: the robot's own)")
     command.add_argument("--goals", type=int, default=5, help="number of goals (default: %(default)s)")
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     folder = make_run_folder(options.runs)
     (folder / "goals.json").write_text(json.dumps(goals))
     arguments = {
-        "robot": options.robot, "task": options.task, "scenario": options.scenario, "bundle": options.bundle, "run_dir": str(folder.resolve()),
-        "log": str(folder.resolve() / "log"),
+        "robot": options.robot, "task": options.task, "kind": options.kind, "scenario": options.scenario, "bundle": options.bundle,
+        "run_dir": str(folder.resolve()), "log": str(folder.resolve() / "log"),
     }  # fmt: skip
     runner = Runner(read_launch("sim", arguments))
     stop = threading.Event()
@@ -97,10 +97,10 @@ def draw_goals(options: argparse.Namespace) -> list[list[float]]:
     if not 1 <= options.goals <= 1000:
         raise BadInput("argument", "--goals", options.goals, "1 to 1000")
     robot = load_robot(options.robot)
-    load_task(robot, options.task)
-    plant = MujocoPlant(robot, load_scenario(options.scenario, robot.n))
+    task = load_task(robot, options.task)
+    plant = MujocoPlant(robot, load_scenario(options.scenario, robot.n), obstacles=task.obstacles)
     chain, rng = chain_from_model(plant.nominal, robot), np.random.default_rng(options.seed)
-    return [[round(float(v), 4) for v in draw_goal(plant, chain, rng)] for _ in range(options.goals)]
+    return [[round(float(v), 4) for v in draw_goal(plant, chain, rng, task.goals)] for _ in range(options.goals)]
 
 
 def make_run_folder(runs: Path) -> Path:

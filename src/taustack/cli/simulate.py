@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     command.add_argument("task", help="task of the robot")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
     command.add_argument("--faults", type=Path, help="YAML file of faults; the episodes run under them")
-    command.add_argument("--planner", default="mppi", help="mppi or least_squares (default: %(default)s)")
+    command.add_argument("--planner", default="direct", help="direct (MPPI to the goal), straight (MPPI to subgoals) or least_squares (default: %(default)s)")
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of goals, noise and sensors (default: %(default)s)")
@@ -35,6 +35,7 @@ def simulate(options: argparse.Namespace) -> int:
 
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
+    from taustack.controllers.subgoal_kinds import KINDS
     from taustack.pool import run_all
     from taustack.sim.evaluate import EpisodeSpec, episode
     from taustack.sim.evaluate import metrics as metrics_of
@@ -52,7 +53,7 @@ def simulate(options: argparse.Namespace) -> int:
     if options.faults:
         return simulate_faults(options, robot, task)
     folder = options.bundle or robot.folder / "bundle"
-    if options.planner == "mppi":
+    if options.planner in KINDS:
         load_bundle(folder, robot)
     specs = [
         EpisodeSpec(
@@ -99,12 +100,12 @@ def simulate_faults(options: argparse.Namespace, robot: RobotConfig, task: TaskC
 
     scenario, faults = load_scenario(options.scenario, robot.n), load_faults(options.faults, robot.n)
     seconds = max([3.0, *(fault.at_s + (fault.for_s or 0.0) + 1.5 for fault in faults)])
-    plant = MujocoPlant(robot, scenario)
+    plant = MujocoPlant(robot, scenario, obstacles=task.obstacles)
     runs: list[dict[str, Any]] = []
     chain = chain_from_model(plant.nominal, robot)
     for i in range(options.episodes):
         rng = np.random.default_rng([options.seed, i])
-        goal = draw_goal(plant, chain, rng)
+        goal = draw_goal(plant, chain, rng, task.goals)
         planner = make_planner(options.planner, robot, task, options.bundle or robot.folder / "bundle", rng)
         run = FaultRig(robot, scenario, planner, goal, (*scenario.faults, *faults), seed=options.seed + i).run(seconds)
         told = [{"t": round(c.t, 3), "state": c.after, "reason": c.reason} for c in run.journal]

@@ -15,7 +15,7 @@ GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "chec
 
 def add(kinds: Any) -> None:
     command = kinds.add_parser("tdm", help="train a temporal difference model online in simulation and export it")
-    command.add_argument("task", help="double_integrator, planar_reacher, or a robot by name or folder")
+    command.add_argument("task", help="double_integrator, planar_reacher, pusher, half_cheetah, ant, or a robot by name or folder")
     command.add_argument("--out", type=Path, required=True, help="folder of the training: graph, curve, checkpoint")
     command.add_argument("--scenario", default="nominal", help="scenario of the robot (default: %(default)s)")
     command.add_argument("--steps", type=int, default=5000, help="steps of the task (default: %(default)s)")

@@ -26,12 +26,13 @@ from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
 from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName
 from taustack.layout import Measured
+from taustack.obstacles import Obstacle
 from taustack.realtime import ask_for_real_time, freeze_garbage, give_way, real_time_wanted
 from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import JointMap, measured, plan_message, subgoal_of
+from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message, subgoal_of
 from taustack_ros.process import run_node
 
 STALE_STATE_S = 0.1
@@ -74,11 +75,13 @@ class Controller(Node):
         self._goal: np.ndarray | None = None
         self._tau_s = 0.0
         self._settings: dict[str, float] = {}
+        self._obstacles: tuple[Obstacle, ...] | None = None
         self._fresh = threading.Event()
         self._stopped: tuple[bool, int] | None = None
         self._plans = self.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
+        self.create_subscription(topics.OBSTACLES.type, topics.OBSTACLES.name, self._on_obstacles, topics.OBSTACLES.qos)
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
 
@@ -154,6 +157,9 @@ class Controller(Node):
         settings, self._settings = self._settings, {}
         for name, value in settings.items():
             self._apply(planner, name, value)
+        if self._obstacles is not None:
+            planner.set_obstacles((*self.task.obstacles, *self._obstacles))
+            self._obstacles = None
         if newest is None or goal is None or time.monotonic() - self._received_at > STALE_STATE_S:
             planner.reset()
             return
@@ -220,6 +226,13 @@ class Controller(Node):
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
         self._goal, self._tau_s = wanted if wanted is not None else (None, 0.0)
+
+    def _on_obstacles(self, message: msg.Obstacles) -> None:
+        """What is in the way from the next plan on, beside what the task says."""
+        try:
+            self._obstacles = obstacles_of(message, self.robot.base_frame)
+        except BadInput as error:
+            self.get_logger().error(f"the obstacles of before stay: {error}", throttle_duration_sec=2.0)
 
     def _on_safety(self, message: msg.Safety) -> None:
         """After an e-stop or damping nothing moves before a new goal."""

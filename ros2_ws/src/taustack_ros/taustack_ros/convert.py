@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from taustack_msgs import msg
 
 from taustack.controllers.plan import Plan
 from taustack.controllers.wire import MAX_HORIZON, TrackRows
 from taustack.errors import BadInput
 from taustack.layout import Measured, RobotState
+from taustack.obstacles import ROWS_LIMIT, Obstacle
 
 FloatArray = NDArray[np.float64]
 
@@ -113,6 +115,24 @@ def subgoal_of(message: msg.Subgoal) -> tuple[FloatArray, float] | None:
     return np.array(message.goal), float(message.tau_s)
 
 
+def obstacles_of(message: msg.Obstacles, base_frame: str) -> tuple[Obstacle, ...]:
+    """What is in the way. Raises BadInput that names the field."""
+    if message.header.frame_id not in ("", base_frame):
+        raise BadInput("topic obstacles", "header.frame_id", message.header.frame_id, f"{base_frame!r} or empty")
+    if len(message.obstacles) > ROWS_LIMIT:
+        raise BadInput("topic obstacles", "obstacles", f"{len(message.obstacles)} of them", f"at most {ROWS_LIMIT}")
+    out = []
+    for i, body in enumerate(message.obstacles):
+        at = (body.position.x, body.position.y, body.position.z)
+        try:
+            out.append(Obstacle.model_validate({"shape": body.shape, "position": at, "size": tuple(body.size)}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0]) if first["loc"] else "size"
+            raise BadInput("topic obstacles", f"obstacles.{i}.{key}", str(first["input"])[:80], first["msg"]) from None
+    return tuple(out)
+
+
 def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
     out = msg.Plan(
         seq=plan.seq, state_seq=plan.state_seq, epoch=plan.epoch, effective=to_time(plan.effective_t), dt=plan.dt, horizon=len(plan.actions),
@@ -125,6 +145,7 @@ def plan_message(plan: Plan, names: Sequence[str]) -> msg.Plan:
         out.goal, out.tau, out.temperature = basis.goal.tolist(), basis.tau, basis.temperature
         out.mean, out.weight = _array("f", basis.mean.ravel()), _array("f", basis.weights)
         out.noise_seed, out.shards, out.trust = basis.noise_seed, basis.shards, basis.trust
+        out.obstacles = _array("f", basis.obstacles.ravel())
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
@@ -11,6 +12,12 @@ from rclpy.node import Node
 def text(node: Node, name: str, default: str, effect: str) -> str:
     """A string that is read once, at start."""
     descriptor = ParameterDescriptor(description=effect, read_only=True)
+    return str(node.declare_parameter(name, default, descriptor).value)
+
+
+def choice(node: Node, name: str, default: str, choices: Sequence[str], effect: str) -> str:
+    """One of some names, which may be changed while the node runs; the node's callback refuses others."""
+    descriptor = ParameterDescriptor(description=effect, additional_constraints=f"one of {', '.join(choices)}")
     return str(node.declare_parameter(name, default, descriptor).value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from taustack.config import load_robot
+from taustack.config import load_robot, load_task
 from taustack.shared_memory import session_folder
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import load_scenario
@@ -18,7 +18,8 @@ PRIORITY = 70
 def body(parameters: dict[str, str], stop: StopFlag) -> None:
     """Simulate until stopped, then write the truth of the run."""
     robot = load_robot(parameters.get("robot", ""))
-    process = PlantProcess(robot, load_scenario(parameters.get("scenario", "nominal"), robot.n), session_folder(session_name()))
+    obstacles = load_task(robot, parameters["task"]).obstacles if parameters.get("task") else ()
+    process = PlantProcess(robot, load_scenario(parameters.get("scenario", "nominal"), robot.n), session_folder(session_name()), obstacles)
     try:
         process.run(stop)
     finally:

@@ -1,4 +1,4 @@
-"""subgoal_planner: takes goals through `reach_goal` and says where to be next. Kind `direct`: the goal itself."""
+"""subgoal_planner: takes goals through `reach_goal` and says where to be next. Kind `direct`: the goal itself; `straight`: around obstacles."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.task import Future
 from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
-from taustack.errors import UnknownName
+from taustack.controllers.subgoal_kinds import KINDS, make_subgoal_planner
+from taustack.controllers.subgoals import Subgoal
+from taustack.errors import BadInput, UnknownName
+from taustack.layout import RobotState
+from taustack.obstacles import Obstacle, obstacle_rows, point_distances
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
+from taustack_ros.convert import JointMap, measured, obstacles_of
 from taustack_ros.process import run_node
 
-KINDS = ("direct",)
 STALE_STATE_S = 0.5
 SILENT_S = 1.0  # without a sign of life the controller is taken for dead
 WATCH_S = 0.1  # without states; with them it looks at each
 START_S = 8.0  # until a plan is followed at last; after that the goal's own time runs
 SLOW_START_S = 0.5
+SAME_M = 1e-3  # a subgoal that moved by less is not sent again
 FLOOD = 20  # goals in a second; more are refused
 
 
@@ -41,6 +48,9 @@ class Pursuit:
     timeout_s: float
     started: float
     done: Future
+    subgoal: Subgoal | None = None
+    sent: np.ndarray | None = None
+    due: float = 0.0
     moving: bool = False
     error: float = float("nan")
     entered: float | None = None
@@ -65,10 +75,12 @@ class SubgoalPlanner(Node):
         super().__init__("subgoal_planner")
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
-        kind = parameters.text(self, "kind", "direct", "kind of planner")
-        if kind not in KINDS:
-            raise UnknownName("subgoal planner", kind, KINDS)
-        self._ee: np.ndarray | None = None
+        kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
+        self._planner = make_subgoal_planner(kind, self.robot, self.task)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._joints: JointMap | None = None
+        self._state: RobotState | None = None
+        self._obstacles: tuple[Obstacle, ...] = self.task.obstacles
         self._received_at = 0.0
         self._controller_at = 0.0
         self._seq = 0
@@ -78,6 +90,7 @@ class SubgoalPlanner(Node):
         self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
+        self.create_subscription(topics.OBSTACLES.type, topics.OBSTACLES.name, self._on_obstacles, topics.OBSTACLES.qos)
         self.create_subscription(topics.HEARTBEAT.type, topics.HEARTBEAT.name, self._on_heartbeat, topics.HEARTBEAT.qos)
         self.create_timer(WATCH_S, self._watch)
         self._server = ActionServer(
@@ -92,8 +105,34 @@ class SubgoalPlanner(Node):
         self._send(None)
 
     def _on_state(self, message: msg.RobotState) -> None:
-        self._ee, self._received_at = np.array([message.ee.x, message.ee.y, message.ee.z]), time.monotonic()
+        try:
+            if self._joints is None:
+                self._joints = JointMap.between(message.name, self.robot.joint_names, "topic robot_state")
+            self._state, self._received_at = measured(message, self._joints).state, time.monotonic()
+        except BadInput as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
         self._watch()
+
+    def _on_obstacles(self, message: msg.Obstacles) -> None:
+        """What is in the way from the next subgoal on, beside what the task says."""
+        try:
+            self._obstacles = (*self.task.obstacles, *obstacles_of(message, self.robot.base_frame))
+        except BadInput as error:
+            self.get_logger().error(f"the obstacles of before stay: {error}", throttle_duration_sec=2.0)
+            return
+        self._planner.set_obstacles(self._obstacles)
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Another kind takes over with the next subgoal."""
+        for change in (c for c in changes if c.name == "kind"):
+            try:
+                planner = make_subgoal_planner(str(change.value), self.robot, self.task)
+            except UnknownName as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            planner.set_obstacles(self._obstacles)
+            self._planner = planner
+        return SetParametersResult(successful=True)
 
     def _on_heartbeat(self, message: msg.Heartbeat) -> None:
         """Whether there is a controller: the graph's own list of names loses some when nodes come and go, and keeps dead ones."""
@@ -132,11 +171,14 @@ class SubgoalPlanner(Node):
         expected = self.robot.workspace.fault(point)
         if expected is not None:
             return f"target.point: got {point.tolist()}, expected {expected}"
+        depth = float(point_distances(point, obstacle_rows(self._obstacles)).min())
+        if depth < 0:
+            return f"target.point: got {point.tolist()}, {-1e3 * depth:.0f} mm inside an obstacle, expected one outside of them"
         if self._forbidden:
             return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
         if now - self._controller_at > SILENT_S:
             return "controller: got no sign of life of it, expected a running one"
-        if self._ee is None or now - self._received_at > STALE_STATE_S:
+        if self._state is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
         return None
 
@@ -148,17 +190,33 @@ class SubgoalPlanner(Node):
         )  # fmt: skip
         if self._pursuit is not None:
             self._finish(self._pursuit, "preempted by a newer goal")
-        pursuit.look(self._ee, pursuit.started)
+        assert self._state is not None
+        pursuit.look(self._state.ee, pursuit.started)
+        self._planner.reset()
         self._pursuit = pursuit
-        self._send(pursuit.goal)
+        self._lead(pursuit, pursuit.started)
         return await pursuit.done
+
+    def _lead(self, pursuit: Pursuit, now: float) -> None:
+        """Choose a subgoal if it is time to, and send it if it is another one."""
+        assert self._state is not None
+        if now < pursuit.due:
+            return
+        pursuit.due = now + 1 / self.task.subgoals.rate_hz
+        chosen = self._planner.choose(self._state, pursuit.goal)
+        if not chosen.free:
+            self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
+        pursuit.subgoal = chosen
+        if pursuit.sent is None or np.abs(chosen.point - pursuit.sent).max() > SAME_M:
+            pursuit.sent = chosen.point
+            self._send(chosen.point, chosen.tau_s)
 
     def _watch(self) -> None:
         """Follow the running goal: feedback, success, or why it ends."""
         pursuit, now = self._pursuit, time.monotonic()
-        if pursuit is None or self._ee is None:
+        if pursuit is None or self._state is None:
             return
-        pursuit.look(self._ee, now)
+        pursuit.look(self._state.ee, now)
         if not pursuit.moving and (self._running or now - pursuit.started > START_S):
             pursuit.moving = True
             if now - pursuit.started > SLOW_START_S:  # discovery was late: the time to reach the goal begins with the motion
@@ -172,7 +230,8 @@ class SubgoalPlanner(Node):
         elif pursuit.moving and now - pursuit.started > pursuit.timeout_s + pursuit.hold_s:
             self._finish(pursuit, "timed out")
         else:
-            pursuit.handle.publish_feedback(ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started))
+            self._lead(pursuit, now)
+            pursuit.handle.publish_feedback(_feedback(pursuit, now))
 
     def _finish(self, pursuit: Pursuit, fault: str) -> None:
         """End a goal; unless it was reached or preempted, the subgoal ends with it and the robot holds."""
@@ -191,11 +250,17 @@ class SubgoalPlanner(Node):
         elapsed = time.monotonic() - pursuit.started
         pursuit.done.set_result(ReachGoal.Result(reached=not fault, final_error=pursuit.error, elapsed_s=elapsed, message=fault or "reached"))
 
-    def _send(self, goal: np.ndarray | None) -> None:
+    def _send(self, goal: np.ndarray | None, tau_s: float = 0.0) -> None:
         self._seq += 1
-        out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist())
+        out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist(), tau_s=tau_s)
         out.header.stamp, out.header.frame_id = self.get_clock().now().to_msg(), self.robot.base_frame
         self._subgoal.publish(out)
+
+
+def _feedback(pursuit: Pursuit, now: float) -> ReachGoal.Feedback:
+    subgoal = pursuit.subgoal
+    told = {"expected_s": subgoal.time_s, "tau_s": subgoal.tau_s, "free": subgoal.free} if subgoal is not None else {}
+    return ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started, **told)
 
 
 def _point(request: ReachGoal.Goal) -> np.ndarray:

@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
-from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Plan, RobotState, Safety, Subgoal, Track
+from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Obstacles, Plan, RobotState, Safety, Subgoal, Track
 from taustack_msgs.srv import PredictRollout
 
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -38,6 +38,7 @@ class Topic:
 ROBOT_STATE = Topic(name="robot_state", type=RobotState, qos=NEWEST, rate="state_hz")
 JOINT_STATES = Topic(name="joint_states", type=JointState, qos=NEWEST, rate="50 Hz")
 SUBGOAL = Topic(name="subgoal", type=Subgoal, qos=LATCHED, rate="on change")
+OBSTACLES = Topic(name="obstacles", type=Obstacles, qos=LATCHED, rate="on change", many=True)
 PLAN = Topic(name="plan", type=Plan, qos=FEW, rate="plan_hz")
 COMMAND = Topic(name="command", type=Command, qos=NEWEST, rate="50 Hz")
 MODEL = Topic(name="model", type=Model, qos=LATCHED, rate="on change")
@@ -47,7 +48,7 @@ ESTOP = Topic(name="estop", type=EStop, qos=FEW, rate="20 Hz a source", many=Tru
 HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=FEW, rate="10 Hz a node", logged=False)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz", many=True)
 
-TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, PLAN, COMMAND, TRACK, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
+TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, OBSTACLES, PLAN, COMMAND, TRACK, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
 SERVICES = {"predict_rollout": PredictRollout, "press_estop": Trigger, "reset_estop": Trigger}
 ACTIONS = {"reach_goal": ReachGoal}
 FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, TRACK, SAFETY)

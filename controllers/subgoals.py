@@ -1,0 +1,96 @@
+"""What a planner of subgoals offers, and how one stands above MPPI: where to be next, at a low rate; how to get there, at a high one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.mppi import MPPI
+from taustack.controllers.plan import Plan
+from taustack.layout import Measured, RobotState
+from taustack.obstacles import Obstacle
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subgoal:
+    """Where to be next.
+
+    point (3,) [m]; tau_s: time to reach it [s], 0: as soon as possible; chain (m, 3): the way from here over the subgoals to the goal [m];
+    time_s: expected until the goal is reached [s]; free: nothing is in the way of that chain.
+    """
+
+    point: FloatArray
+    tau_s: float
+    chain: FloatArray
+    time_s: float
+    free: bool
+
+
+class SubgoalPlanner(Protocol):
+    """State and goal to the next subgoal."""
+
+    def choose(self, state: RobotState, goal: FloatArray) -> Subgoal:
+        """The subgoal from a state towards a goal (3,) [m]."""
+        ...
+
+    def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
+        """What is in the way from now on."""
+        ...
+
+    def reset(self) -> None:
+        """Forget earlier choices: another goal, or the robot was moved."""
+        ...
+
+
+class Direct:
+    """The goal itself, whatever is in the way.
+
+    Args:
+        speed: of the end effector, for the expected time [m/s].
+    """
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+
+    def choose(self, state: RobotState, goal: FloatArray) -> Subgoal:
+        """The goal, as soon as possible."""
+        seconds = float(np.linalg.norm(goal - state.ee)) / self._speed
+        return Subgoal(point=goal, tau_s=0.0, chain=np.stack([state.ee, goal]), time_s=seconds, free=True)
+
+    def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
+        """It looks at none."""
+
+    def reset(self) -> None:
+        """It remembers nothing."""
+
+
+class Guided:
+    """A planner: MPPI towards the subgoals that another one chooses at its own rate, in process and in lockstep."""
+
+    def __init__(self, mppi: MPPI, subgoals: SubgoalPlanner, rate_hz: float) -> None:
+        self.mppi, self.subgoals, self._period = mppi, subgoals, 1.0 / rate_hz
+        self._subgoal: Subgoal | None = None
+        self._goal, self._due = np.zeros(3), 0.0
+
+    def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
+        """Raises PlanFailed as MPPI does."""
+        if self._subgoal is None or not np.array_equal(goal, self._goal):
+            self.subgoals.reset()
+            self._goal, self._due = np.array(goal), measured.state.t
+        if self._subgoal is None or measured.state.t >= self._due:
+            self._subgoal = self.subgoals.choose(measured.state, goal)
+            self._due += self._period
+        last = np.array_equal(self._subgoal.point, goal)
+        return self.mppi.plan(measured, self._subgoal.point, tau if last else self._subgoal.tau_s / self.mppi.dt)
+
+    def reset(self) -> None:
+        """Forget earlier plans and subgoals."""
+        self.mppi.reset()
+        self.subgoals.reset()
+        self._subgoal = None
