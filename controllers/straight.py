@@ -112,7 +112,7 @@ class StraightLines:
         about = self.robot.clearance
         column = np.maximum(np.hypot(places[..., 0], places[..., 1]) - about.column_radius, places[..., 2] - about.column_height)
         own = np.minimum(column, places[..., 2] - about.floor)
-        return np.asarray(np.minimum(own, point_distances(np.moveaxis(places, -1, 0), self._rows).min(0)))
+        return np.asarray(np.minimum(own, point_distances(np.moveaxis(places, -1, 0), self._rows).min(0, initial=np.inf)))
 
     def _least(self, chain: FloatArray) -> float:
         """Share of the clearance that a chain (m, 3) keeps where it keeps least."""

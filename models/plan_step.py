@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble, asked_torque
+from taustack.obstacles import capsule_distances
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
 INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature", "obstacles")
 OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
 DISAGREEMENT_STEPS = 5
+OBSTACLE_STEPS = 3
+"""The distance to obstacles is looked at this often: in between, a fast link moves less than it is thick with the margin on both sides."""
 
 
 class FoldedDynamics(nn.Module):
@@ -85,7 +88,10 @@ class MPPIPlanStep(nn.Module):
         super().__init__()
         self.dynamics = FoldedDynamics(model)
         self.members, self.n, self.dt = model.config.members, model.n, model.dt
-        self.chain, self.terms, self.clearance = chain, tuple(terms), clearance
+        first_end = len(chain.points) - 2 * len(chain.capsules)
+        self.chain = KinematicChain(joints=chain.joints, points=chain.points[:first_end])
+        self.capsules = KinematicChain(joints=chain.joints, points=chain.points[first_end:])
+        self.terms, self.clearance = tuple(terms), clearance
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],
         }  # fmt: skip
@@ -121,10 +127,11 @@ class MPPIPlanStep(nn.Module):
         z, torque, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
         points = self.chain.components(q_all.permute(2, 0, 1), torch)
-        after_spheres = 1 + len(self.clearance.spheres)
+        looks = q_all[(mean.shape[0] - 1) % OBSTACLE_STEPS :: OBSTACLE_STEPS]  # the last step is one of them
+        ends = self.capsules.components(looks.permute(2, 0, 1), torch)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:after_spheres], clearance=self.clearance, goal=goal, tau=tau,
-            capsules=points[:, after_spheres:], capsule_radius=self.capsule_radius, obstacles=obstacles,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
+            room=capsule_distances(ends, self.capsule_radius, obstacles, torch),
             disagreement=odds, q_min=self.q_min, q_max=self.q_max,
             velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],
         )  # fmt: skip

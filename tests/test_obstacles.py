@@ -12,7 +12,7 @@ import torch
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.kinematics import KinematicChain
-from taustack.obstacles import FAR_M, Obstacle, capsule_distances, obstacle_rows, point_distances
+from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows, point_distances
 from taustack.sim.mjcf import CAPSULE, capsules_from_model
 from taustack.sim.plant import MujocoPlant
 from taustack.strict_yaml import load
@@ -75,8 +75,10 @@ def test_overlap_is_negative_and_numpy_and_torch_agree() -> None:
     assert capsule_distances(through, np.array([0.05]), box)[0, 0, 0] == pytest.approx(-0.15, abs=1e-3)
 
 
-def test_with_none_everything_is_far_away() -> None:
-    assert point_distances(np.zeros((3, 5)), obstacle_rows([])).min() > FAR_M
+def test_none_are_no_rows() -> None:
+    assert obstacle_rows([]).shape == (0, 7)
+    assert point_distances(np.zeros((3, 5)), obstacle_rows([])).shape == (0, 5)
+    assert capsule_distances(np.zeros((3, 4, 5)), np.ones(2), obstacle_rows([])).shape == (0, 2, 5)
 
 
 def test_points_inside_are_negative() -> None:

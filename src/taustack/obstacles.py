@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from taustack.strict_yaml import StrictModel
 
-FAR_M = 1e3
 COLUMNS = 7
 """Numbers of an obstacle's row: centre (3), half sizes (3), radius, all [m]. A sphere has half sizes 0, a box radius 0."""
 STEPS = (8 / 30, 4 / 30, 2 / 30, 1 / 30)
@@ -37,9 +36,9 @@ class Obstacle(StrictModel):
 
 
 def obstacle_rows(obstacles: Sequence[Obstacle]) -> NDArray[np.float64]:
-    """Rows (N, 7) for the plan graph; with none, one that is far away."""
+    """Rows (N, 7) for the plan graph."""
     rows = [(*o.position, *(o.size if o.shape == "box" else (0.0, 0.0, 0.0)), 0.0 if o.shape == "box" else o.size[0]) for o in obstacles]
-    return np.array(rows or [(FAR_M, FAR_M, FAR_M, 0.0, 0.0, 0.0, 0.0)])
+    return np.array(rows).reshape(-1, COLUMNS)
 
 
 def point_distances(points: Any, rows: Any, xp: Any = np) -> Any:
@@ -75,13 +74,13 @@ def capsule_distances(ends: Any, radius: Any, rows: Any, xp: Any = np) -> Any:
             slope = slope + xp.sign(p) * pull * a
         at = at - step * xp.sign(slope)
     beyond = [xp.abs(d + at * a) - h for d, a, h in zip(from_centre, along, half, strict=True)]
-    thick = radius.reshape((-1,) + (1,) * (len(first.shape) - 2))
+    thick = radius[(..., *(None,) * (len(first.shape) - 2))]
     return _signed(beyond, xp) - thick - _column(rows, 6, first[0])
 
 
 def _column(rows: Any, i: int, like: Any) -> Any:
     """Column i of the rows, to be broadcast over an array: (N, 1, ...)."""
-    return rows[:, i].reshape((-1,) + (1,) * len(like.shape))
+    return rows[:, i][(..., *(None,) * len(like.shape))]
 
 
 def _signed(beyond: list[Any], xp: Any) -> Any:

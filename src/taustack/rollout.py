@@ -23,9 +23,7 @@ class Rollout:
         ee: end-effector position, components first (3, H, K) [m].
         spheres: centres of the robot's clearance spheres (3, P, H, K) [m].
         clearance: radii and what to keep clear of.
-        capsules: ends of the robot's capsules, two each, one after the other (3, 2 C, H, K) [m].
-        capsule_radius: (C,) [m].
-        obstacles: rows of what is in the way (N, 7), see taustack.obstacles.
+        room: distance of each of the robot's C capsules to each of N obstacles (N, C, S, K) [m], at S steps spread over the horizon.
         goal: goal (3,) [m].
         tau: whole steps left to reach it, a scalar; 0 means as soon as possible.
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
@@ -41,9 +39,7 @@ class Rollout:
     ee: Any
     spheres: Any
     clearance: Clearance
-    capsules: Any
-    capsule_radius: Any
-    obstacles: Any
+    room: Any
     goal: Any
     tau: Any
     disagreement: Any

@@ -22,8 +22,7 @@ def rollout(**changes: Any) -> Rollout:
         "q": rng.normal(size=(H, K, N)), "dq": rng.normal(size=(H, K, N)), "u": rng.normal(size=(H, K, N)), "dq_ref": rng.normal(size=N),
         "ee": rng.normal(size=(3, H, K)), "spheres": rng.normal(size=(3, 2, H, K)) * 0.2,
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
-        "capsules": rng.normal(size=(3, 4, H, K)), "capsule_radius": np.array([0.05, 0.1]),
-        "obstacles": np.array([[0.3, 0.1, 0.2, 0.4, 0.3, 0.2, 0.0], [-0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.3]]),
+        "room": rng.normal(size=(2, 3, H // 2, K)) * 0.05,
         "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
         "load": rng.normal(size=(H, K, N)),
@@ -74,13 +73,11 @@ def test_clearance_rises_towards_the_floor_and_the_column() -> None:
     np.testing.assert_allclose(cost, [0.0, 1.0, 1.0, 0.0], atol=1e-6)
 
 
-def test_obstacles_cost_one_for_a_capsule_in_contact_and_nothing_beyond_the_margin() -> None:
-    capsules = np.full((3, 4, H, K), 5.0)
-    capsules[:, 0, :, 1], capsules[:, 1, :, 1] = [[-1.0], [0.0], [0.3]], [[1.0], [0.0], [0.3]]  # along a box, touching it with its radius
-    capsules[:, 2, :, 2], capsules[:, 3, :, 2] = [[0.0], [0.0], [0.3]], [[0.0], [0.0], [0.9]]  # upright on it, not down to it: margin and more
-    box = np.array([[0.0, 0.0, 0.0, 0.1, 0.1, 0.25, 0.0]])
-    cost = COST_TERMS["obstacles"](rollout(capsules=capsules, capsule_radius=np.array([0.05, 0.009]), obstacles=box), np)
-    np.testing.assert_allclose(cost, [0.0, 1.0, 0.0, 0.0], atol=1e-4)
+def test_obstacles_cost_nothing_beyond_the_margin_one_at_contact_and_linearly_more_inside() -> None:
+    room = np.full((1, 2, H // 2, K), 0.04)
+    room[0, 0, :, 1], room[0, 1, :, 2], room[0, :, :, 3] = 0.0, 0.02, -0.04
+    np.testing.assert_allclose(COST_TERMS["obstacles"](rollout(room=room), np), [0.0, 1.0, 0.25, 6.0], atol=1e-12)
+    np.testing.assert_array_equal(COST_TERMS["obstacles"](rollout(room=room[:0]), np), np.zeros(K))
 
 
 def test_smoothness_is_one_for_changes_at_the_rate_limit() -> None:

@@ -171,7 +171,7 @@ class SubgoalPlanner(Node):
         expected = self.robot.workspace.fault(point)
         if expected is not None:
             return f"target.point: got {point.tolist()}, expected {expected}"
-        depth = float(point_distances(point, obstacle_rows(self._obstacles)).min())
+        depth = float(point_distances(point, obstacle_rows(self._obstacles)).min(initial=np.inf))
         if depth < 0:
             return f"target.point: got {point.tolist()}, {-1e3 * depth:.0f} mm inside an obstacle, expected one outside of them"
         if self._forbidden:
