@@ -88,9 +88,7 @@ class MPPIPlanStep(nn.Module):
         super().__init__()
         self.dynamics = FoldedDynamics(model)
         self.members, self.n, self.dt = model.config.members, model.n, model.dt
-        first_end = len(chain.points) - 2 * len(chain.capsules)
-        self.chain = KinematicChain(joints=chain.joints, points=chain.points[:first_end])
-        self.capsules = KinematicChain(joints=chain.joints, points=chain.points[first_end:])
+        self.chain, self.capsules = chain.of_points, chain.of_capsules
         self.terms, self.clearance = tuple(terms), clearance
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],

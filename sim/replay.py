@@ -54,12 +54,7 @@ def logged_plans(bag: Bag) -> Iterator[LoggedPlan]:
 def _plan(content: Any) -> LoggedPlan | None:
     h, n = int(content.horizon), len(content.name)
     sizes = (len(content.actions), len(content.mean), len(content.states), len(content.goal), len(content.weight), len(content.cost))
-    if (
-        not content.shards
-        or not len(content.obstacles)
-        or len(content.obstacles) % COLUMNS
-        or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name))
-    ):
+    if not content.shards or len(content.obstacles) % COLUMNS or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name)):
         return None
     basis = Basis(
         goal=np.asarray(content.goal), tau=float(content.tau), trust=int(content.trust), mean=np.asarray(content.mean, dtype=np.float32).reshape(h, n),

@@ -39,7 +39,7 @@ def test_distances_of_the_capsules_are_those_of_mujoco_to_a_millimetre(robot: Ro
     for _ in range(40):
         q = rng.uniform(robot.q_min, robot.q_max)
         plant.reset(q)
-        points = chain.components(q[:, None])[:, 1 + len(robot.clearance.spheres) :]
+        points = chain.of_capsules.components(q[:, None])
         ours = capsule_distances(points, np.array(chain.capsules), obstacle_rows(obstacles))[..., 0]
         for c, capsule in enumerate(capsules):
             for o in range(len(obstacles)):

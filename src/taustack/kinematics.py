@@ -49,6 +49,16 @@ class KinematicChain:
     points: tuple[ChainPoint, ...]
     capsules: tuple[float, ...] = ()
 
+    @property
+    def of_points(self) -> KinematicChain:
+        """The same without the capsules: the tip and the other points."""
+        return KinematicChain(joints=self.joints, points=self.points[: len(self.points) - 2 * len(self.capsules)])
+
+    @property
+    def of_capsules(self) -> KinematicChain:
+        """The same with the ends of the capsules alone."""
+        return KinematicChain(joints=self.joints, points=self.points[len(self.points) - 2 * len(self.capsules) :], capsules=self.capsules)
+
     def position(self, q: Any, xp: Any = np) -> Any:
         """Tip in the base frame (..., 3) [m] for joint positions q (..., n); `xp` is numpy or torch."""
         tip = KinematicChain(joints=self.joints, points=self.points[:1])

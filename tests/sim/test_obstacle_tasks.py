@@ -61,7 +61,7 @@ def test_the_plan_keeps_the_arm_off_an_obstacle_that_appears_on_its_way(robot: R
         for seq in range(60):
             state = plant.read()
             plan = planner.plan(Measured(state=state, seq=seq), goal)
-            points = chain.components(plan.states[:, :7].T)[:, 1 + len(robot.clearance.spheres) :]
+            points = chain.of_capsules.components(plan.states[:, :7].T)
             least = min(least, float(capsule_distances(points, np.array(chain.capsules), obstacle_rows(ball)).min()))
             plant.write(plan.states[1, 14:21], plan.actions[0])
             plant.advance(robot.rates.control_dt)

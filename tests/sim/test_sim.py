@@ -52,7 +52,7 @@ def test_kinematics_agree_with_mujoco_everywhere(robot: RobotConfig, chain: Kine
         data.qpos[:] = rng.uniform(robot.q_min, robot.q_max)
         mujoco.mj_kinematics(model, data)
         expected = np.array([data.site(name).xpos for name in names])
-        np.testing.assert_allclose(chain.components(data.qpos), expected.T, atol=1e-9)
+        np.testing.assert_allclose(chain.of_points.components(data.qpos), expected.T, atol=1e-9)
         np.testing.assert_allclose(chain.position(data.qpos), expected[0], atol=1e-9)
 
 
@@ -62,7 +62,7 @@ def test_the_planner_sees_the_floor_before_the_safety_filter_does(robot: RobotCo
     q = np.random.default_rng(0).uniform(robot.q_min, robot.q_max, (20_000, robot.n))
     gap = filters.centres(q)[:, :, 2] - filters.radius - filters.low[2] - robot.safety.margin
     left = np.where(filters.link >= 0, gap, np.inf).min(1)
-    at = chain.components(q.T)  # (3, sites, B): the end effector, then the spheres of the clearance term
+    at = chain.of_points.components(q.T)  # (3, sites, B): the end effector, then the spheres of the clearance term
     seen = (at[2, 1:] - robot.clearance.floor - np.array([[sphere.radius] for sphere in robot.clearance.spheres])).min(0)
     edge = (left < 0) & (left > -0.03) & (at[2, 0] > 0.05)  # a tip lower than this is the goal's own matter
     assert edge.sum() > 100
