@@ -12,11 +12,15 @@ from taustack.controllers.plan import Plan
 from taustack.errors import PlanFailed
 from taustack.kinematics import KinematicChain
 from taustack.layout import Measured
+from taustack.obstacles import capsule_distances
 
 FloatArray = NDArray[np.float64]
 GAIN = 2.0  # [1/s] of the distance; slow on purpose
 SPEED = 0.25  # [m/s] of the end effector at most
 DAMPING = 0.05  # [m] of the least squares
+MARGIN_M, NEARER_M = 0.04, 1e-3  # room that its way leaves to obstacles; how much nearer it may still come where it stands nearer
+STRIDE = 3  # steps between two looks at the obstacles
+NO_OBSTACLES = np.zeros((0, 7))
 DIFFERENCE = 1e-5  # [rad or m] for the Jacobian
 
 
@@ -35,11 +39,11 @@ class ResolvedRate:
         self._velocity = 0.5 * robot.limits("velocity")
         self._acceleration = 0.5 * robot.limits("acceleration") * self.dt
 
-    def plan(self, measured: Measured, goal: FloatArray, seq: int) -> Plan:
-        """Plan from a measurement to a goal (3,) [m].
+    def plan(self, measured: Measured, goal: FloatArray, seq: int, obstacles: FloatArray = NO_OBSTACLES) -> Plan:
+        """Plan from a measurement to a goal (3,) [m]; it goes straight, so an obstacle (N, 7) in the way ends it.
 
         Raises:
-            PlanFailed: the state or the goal is not finite.
+            PlanFailed: the state or the goal is not finite, or the arm would come nearer to an obstacle than MARGIN_M.
         """
         started = time.perf_counter()
         state, n = measured.state, len(self._velocity)
@@ -57,10 +61,20 @@ class ResolvedRate:
             dq = np.clip(wanted, dq - self._acceleration, dq + self._acceleration)
             tip = tip + self.dt * (jacobian @ dq)
             actions[h] = dq
+        self._require_free(state.q_ref, actions, obstacles)
         return Plan(
             seq=seq, state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=state.t + self.latency_s, dt=self.dt, actions=actions,
             states=np.zeros((0, 4 * n)), plan_time_s=time.perf_counter() - started, planner="fallback",
         )  # fmt: skip
+
+    def _require_free(self, q: FloatArray, actions: FloatArray, obstacles: FloatArray) -> None:
+        """Raise PlanFailed if the capsules come nearer than MARGIN_M to an obstacle, and nearer than they are."""
+        if not len(obstacles):
+            return
+        way = np.vstack([q, q + self.dt * np.cumsum(actions, 0)])[::STRIDE]
+        room = capsule_distances(self.chain.of_capsules.components(way.T), np.array(self.chain.capsules), obstacles).min((0, 1))
+        if room.min() < min(MARGIN_M, room[0] - NEARER_M):
+            raise PlanFailed(f"the fallback goes straight, and an obstacle is {1e3 * float(room.min()):.0f} mm from that way")
 
     def _jacobian(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Jacobian (3, n) of the end effector by forward differences, and its position (3,) [m]."""

@@ -73,7 +73,7 @@ class StraightLines:
         mean = line if self._points is None else self._points
         deviation = np.full((count, 3), 0.25 if self._points is None else 0.08)
         best, least = mean, np.inf
-        for _ in range(config.rounds):
+        for _ in range(config.rounds if self._points is None else max(2, config.rounds // 3)):
             drawn = mean + deviation * self._rng.normal(size=(config.samples, count, 3))
             drawn[0], drawn[1] = mean, best
             drawn = np.clip(drawn, self._low, self._high)

@@ -30,6 +30,7 @@ from taustack.controllers.wire import (
 from taustack.errors import PlanFailed
 from taustack.kinematics import KinematicChain
 from taustack.layout import Measured, RobotState
+from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows
 from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.plant import MujocoPlant
 
@@ -221,3 +222,27 @@ def test_the_fallback_reaches_a_goal_slowly_by_kinematics_alone(robot: RobotConf
 def test_the_fallback_refuses_what_is_not_finite(robot: RobotConfig, chain: KinematicChain) -> None:
     with pytest.raises(PlanFailed):
         ResolvedRate(robot, chain, 25, 0.04).plan(Measured(state=state_at(robot)), np.full(3, np.nan), 1)
+
+
+def test_the_fallback_stops_before_an_obstacle_and_may_still_go_away_from_it(robot: RobotConfig, chain: KinematicChain) -> None:
+    planner, plant = ResolvedRate(robot, chain, 25, 0.04), MujocoPlant(robot)
+    home = plant.read().ee
+    wall = obstacle_rows([Obstacle(shape="box", position=tuple((home + [0.0, 0.3, 0.0]).tolist()), size=(0.4, 0.02, 0.4))])
+
+    def room() -> float:
+        ends = chain.of_capsules.components(plant.read().q[:, None])
+        return float(capsule_distances(ends, np.array(chain.capsules), wall).min())
+
+    def go_on() -> None:
+        for seq in range(1, 250):
+            plan = planner.plan(Measured(state=plant.read(), seq=seq), home + [0.0, 0.6, 0.0], seq, wall)
+            q_ref = plant.read().q_ref
+            for _ in range(20):
+                q_ref = q_ref + DT * plan.actions[0]
+                plant.write(q_ref, plan.actions[0])
+                plant.advance(DT)
+
+    with pytest.raises(PlanFailed, match="an obstacle is"):
+        go_on()
+    assert 0.02 < room() < 0.25
+    assert len(planner.plan(Measured(state=plant.read(), seq=300), home - [0.0, 0.2, 0.0], 300, wall).actions) == 25

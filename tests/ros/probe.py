@@ -232,7 +232,7 @@ def bad_plans(probe: Probe) -> Any:
     while moving <= 0.05 and time.monotonic() < end:
         send(speed=0.2)
         moving = max(moving, fastest())
-    probe.until(lambda: fastest() < 1e-3, 30.0)
+    probe.until(lambda: fastest() < 1e-3 and probe.safety()["mode"] == "holding", 30.0)
     return {"bad": bad, "speed": speed, "moving": moving, "held": fastest(), "mode": probe.safety()["mode"]}
 
 
@@ -335,10 +335,11 @@ def obstacles(probe: Probe) -> Any:
         ee = probe.newest["robot_state"].ee
         nearest = min(nearest, float(point_distances(np.array([ee.x, ee.y, ee.z]), rows).min()))
         highest = max(highest, ee.z)
-    plan = probe.newest["plan"]
+    plan, result = probe.newest["plan"], future.result().result
     tell("")
     return {
-        "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": future.result().result.reached, "nearest": nearest,
+        "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": result.reached, "message": result.message,
+        "nearest": nearest,
         "highest": highest, "rows": list(plan.obstacles), "direct": kind("direct"),
     }  # fmt: skip
 

@@ -132,7 +132,7 @@ def test_obstacles_on_the_topic_are_planned_around_and_bad_ones_refused(graph: G
     assert not answer["inside"]
     assert "inside an obstacle" in graph.log.getvalue()
     assert "header.frame_id: got map" in graph.log.getvalue()
-    assert answer["reached"]
+    assert answer["reached"], f"{answer['message']}\n{graph.log.getvalue()[-3000:]}"
     assert answer["nearest"] > 0.02
     assert answer["highest"] > 0.40  # over it
     assert answer["rows"] == pytest.approx([0.55, 0.0, 0.2, 0.3, 0.02, 0.2, 0.0])

@@ -204,6 +204,7 @@ class SubgoalPlanner(Node):
             return
         pursuit.due = now + 1 / self.task.subgoals.rate_hz
         chosen = self._planner.choose(self._state, pursuit.goal)
+        self._received_at += time.monotonic() - now  # states that came meanwhile wait in line: that is no silence
         if not chosen.free:
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
         pursuit.subgoal = chosen
