@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.plan import Plan
-from taustack.errors import PlanFailed
+from taustack.errors import PlanFailed, WayBlocked
 from taustack.kinematics import KinematicChain
 from taustack.layout import Measured
 from taustack.obstacles import capsule_distances
@@ -43,7 +43,8 @@ class ResolvedRate:
         """Plan from a measurement to a goal (3,) [m]; it goes straight, so an obstacle (N, 7) in the way ends it.
 
         Raises:
-            PlanFailed: the state or the goal is not finite, or the arm would come nearer to an obstacle than MARGIN_M.
+            PlanFailed: the state or the goal is not finite.
+            WayBlocked: the arm would come nearer to an obstacle than MARGIN_M.
         """
         started = time.perf_counter()
         state, n = measured.state, len(self._velocity)
@@ -68,13 +69,13 @@ class ResolvedRate:
         )  # fmt: skip
 
     def _require_free(self, q: FloatArray, actions: FloatArray, obstacles: FloatArray) -> None:
-        """Raise PlanFailed if the capsules come nearer than MARGIN_M to an obstacle, and nearer than they are."""
+        """Raise WayBlocked if the capsules come nearer than MARGIN_M to an obstacle, and nearer than they are."""
         if not len(obstacles):
             return
         way = np.vstack([q, q + self.dt * np.cumsum(actions, 0)])[::STRIDE]
         room = capsule_distances(self.chain.of_capsules.components(way.T), np.array(self.chain.capsules), obstacles).min((0, 1))
         if room.min() < min(MARGIN_M, room[0] - NEARER_M):
-            raise PlanFailed(f"the fallback goes straight, and an obstacle is {1e3 * float(room.min()):.0f} mm from that way")
+            raise WayBlocked(f"the fallback goes straight, and an obstacle is {1e3 * float(room.min()):.0f} mm from that way")
 
     def _jacobian(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Jacobian (3, n) of the end effector by forward differences, and its position (3,) [m]."""

@@ -58,3 +58,7 @@ def while_writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BadInput(error.filename2 or error.filename or place, "", error.strerror or str(error), "a place that can be written, with space for it") from None
+
+
+class WayBlocked(PlanFailed):
+    """A planner that goes straight found an obstacle in its way: it worked, and others may know a way around."""

@@ -27,7 +27,7 @@ from taustack.controllers.wire import (
     unpack_request,
     unpack_tracker_state,
 )  # fmt: skip
-from taustack.errors import PlanFailed
+from taustack.errors import PlanFailed, WayBlocked
 from taustack.kinematics import KinematicChain
 from taustack.layout import Measured, RobotState
 from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows
@@ -242,7 +242,7 @@ def test_the_fallback_stops_before_an_obstacle_and_may_still_go_away_from_it(rob
                 plant.write(q_ref, plan.actions[0])
                 plant.advance(DT)
 
-    with pytest.raises(PlanFailed, match="an obstacle is"):
+    with pytest.raises(WayBlocked, match="an obstacle is"):
         go_on()
     assert 0.02 < room() < 0.25
     assert len(planner.plan(Measured(state=plant.read(), seq=300), home - [0.0, 0.2, 0.0], 300, wall).actions) == 25

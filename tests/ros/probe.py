@@ -327,9 +327,9 @@ def obstacles(probe: Probe) -> Any:
     straight = kind("straight")
     inside = probe.send(probe.goal(0.55, 0.0, 0.2)).accepted
     tell("map", Obstacle(shape="box", size=[9.0, 9.0, 9.0]))  # refused: the wall stays
-    handle = probe.accepted(probe.goal(0.5, 0.3, 0.25, timeout_s=30.0))
+    handle = probe.accepted(probe.goal(0.5, 0.3, 0.25, timeout_s=60.0))
     future, rows, nearest, highest = handle.get_result_async(), obstacle_rows(obstacles_of(topics.OBSTACLES.type(obstacles=[wall]), "")), 9.0, 0.0
-    end = time.monotonic() + 60.0
+    end = time.monotonic() + 90.0
     while not future.done() and time.monotonic() < end:
         rclpy.spin_once(probe, timeout_sec=0.02)
         ee = probe.newest["robot_state"].ee

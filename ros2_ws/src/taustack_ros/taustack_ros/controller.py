@@ -24,7 +24,7 @@ from taustack.controllers.duty import Duty
 from taustack.controllers.fallback import ResolvedRate
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
-from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName
+from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName, WayBlocked
 from taustack.layout import Measured
 from taustack.obstacles import Obstacle
 from taustack.realtime import ask_for_real_time, freeze_garbage, give_way, real_time_wanted
@@ -169,7 +169,8 @@ class Controller(Node):
         except PlanFailed as error:
             planner.reset()
             self.get_logger().error(f"no plan: {error}", throttle_duration_sec=1.0)
-            self._note("failed")
+            # A blocked way was found in time: the ladder leads up again, to the planner that knows one around.
+            self._note("good" if isinstance(error, WayBlocked) else "failed")
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
         self.made[plan.planner] += 1
