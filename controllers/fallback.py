@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.costs.obstacles import MARGIN_M
 from taustack.controllers.plan import Plan
 from taustack.errors import PlanFailed, WayBlocked
 from taustack.kinematics import KinematicChain
 from taustack.layout import Measured
-from taustack.obstacles import capsule_distances
+from taustack.obstacles import capsule_distances, obstacle_rows
 
 FloatArray = NDArray[np.float64]
 GAIN = 2.0  # [1/s] of the distance; slow on purpose
 SPEED = 0.25  # [m/s] of the end effector at most
 DAMPING = 0.05  # [m] of the least squares
-MARGIN_M, NEARER_M = 0.04, 1e-3  # room that its way leaves to obstacles; how much nearer it may still come where it stands nearer
+NEARER_M = 1e-3  # how much nearer it may still come where it stands within the margin of an obstacle
 STRIDE = 3  # steps between two looks at the obstacles
-NO_OBSTACLES = np.zeros((0, 7))
-DIFFERENCE = 1e-5  # [rad or m] for the Jacobian
+NO_OBSTACLES = obstacle_rows(())
 
 
 class ResolvedRate:
@@ -35,11 +36,12 @@ class ResolvedRate:
     """
 
     def __init__(self, robot: RobotConfig, chain: KinematicChain, horizon: int, latency_s: float) -> None:
+        self._capsules, self._radius = chain.of_capsules, np.array(chain.capsules)
         self.chain, self.horizon, self.latency_s, self.dt = chain, horizon, latency_s, robot.rates.control_dt
         self._velocity = 0.5 * robot.limits("velocity")
         self._acceleration = 0.5 * robot.limits("acceleration") * self.dt
 
-    def plan(self, measured: Measured, goal: FloatArray, seq: int, obstacles: FloatArray = NO_OBSTACLES) -> Plan:
+    def plan(self, measured: Measured, goal: FloatArray, seq: int, obstacles: NDArray[np.floating[Any]] = NO_OBSTACLES) -> Plan:
         """Plan from a measurement to a goal (3,) [m]; it goes straight, so an obstacle (N, 7) in the way ends it.
 
         Raises:
@@ -51,7 +53,7 @@ class ResolvedRate:
         if state.q.shape != (n,) or state.dq.shape != (n,) or not (np.isfinite(state.x()).all() and np.isfinite(goal).all()):
             raise PlanFailed("state or goal is not finite or of the wrong size")
         q, dq = state.q_ref.copy(), state.dq_ref.copy()
-        jacobian, tip = self._jacobian(q)
+        jacobian, tip = self.chain.jacobian(q)
         inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING**2 * np.eye(3))
         actions = np.empty((self.horizon, n))
         for h in range(self.horizon):
@@ -68,17 +70,11 @@ class ResolvedRate:
             states=np.zeros((0, 4 * n)), plan_time_s=time.perf_counter() - started, planner="fallback",
         )  # fmt: skip
 
-    def _require_free(self, q: FloatArray, actions: FloatArray, obstacles: FloatArray) -> None:
+    def _require_free(self, q: FloatArray, actions: FloatArray, obstacles: NDArray[np.floating[Any]]) -> None:
         """Raise WayBlocked if the capsules come nearer than MARGIN_M to an obstacle, and nearer than they are."""
         if not len(obstacles):
             return
         way = np.vstack([q, q + self.dt * np.cumsum(actions, 0)])[::STRIDE]
-        room = capsule_distances(self.chain.of_capsules.components(way.T), np.array(self.chain.capsules), obstacles).min((0, 1))
+        room = capsule_distances(self._capsules.components(way.T), self._radius, obstacles).min((0, 1))
         if room.min() < min(MARGIN_M, room[0] - NEARER_M):
             raise WayBlocked(f"the fallback goes straight, and an obstacle is {1e3 * float(room.min()):.0f} mm from that way")
-
-    def _jacobian(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Jacobian (3, n) of the end effector by forward differences, and its position (3,) [m]."""
-        moved = np.vstack([q, q + DIFFERENCE * np.eye(len(q))])
-        positions = np.asarray(self.chain.position(moved))
-        return (positions[1:] - positions[0]).T / DIFFERENCE, positions[0]

@@ -33,6 +33,7 @@ PLAN_FILE = "plan_mppi.onnx"
 EXAMPLE = (
     Obstacle(shape="box", position=(0.4, 0.1, 0.2), size=(0.2, 0.02, 0.2)), Obstacle(shape="sphere", position=(0.3, -0.2, 0.5), size=(0.1,)),
 )  # fmt: skip
+"""Two of them: the exporter takes a size of one for good."""
 DYNAMICS_OUTPUTS = ("mean", "std", "torque")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from taustack.config import load_robot, load_task
 from taustack.pool import Workers, run_all
 from taustack.sim.episode import Episode, run_episode
-from taustack.sim.goals import configuration_in, draw_goal
+from taustack.sim.goals import draw_goal, scenario_of_task
 from taustack.sim.log import EpisodeLog
 from taustack.sim.mjcf import chain_from_model
 from taustack.sim.planners import make_planner
@@ -42,11 +42,9 @@ def episode(spec: EpisodeSpec) -> Episode:
     robot = load_robot(spec.robot)
     task = load_task(robot, spec.task)
     plant_rng, goal_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(3))
-    plant = MujocoPlant(robot, load_scenario(spec.scenario, robot.n), plant_rng, task.obstacles)
-    chain = chain_from_model(plant.nominal, robot)
-    goal = draw_goal(plant, chain, goal_rng, task.goals)
-    if task.start is not None:
-        plant.reset(configuration_in(task.start, plant, chain, goal_rng))
+    scenario = scenario_of_task(robot, task, load_scenario(spec.scenario, robot.n), goal_rng)
+    plant = MujocoPlant(robot, scenario, plant_rng)
+    goal = draw_goal(plant, chain_from_model(plant.nominal, robot), goal_rng, task.goals)
     planner = make_planner(spec.planner, robot, task, spec.bundle, noise_rng)
     log = EpisodeLog(goal=goal, name=f"episode {spec.index}") if spec.log else None
     return run_episode(plant, planner, goal, task.success, log)

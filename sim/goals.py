@@ -5,16 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.config import Region
+from taustack.config import Region, RobotConfig, TaskConfig
 from taustack.errors import TaustackError
 from taustack.kinematics import KinematicChain
+from taustack.sim.mjcf import chain_from_model
 from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Scenario
 
 FloatArray = NDArray[np.float64]
 FRONT_X, FRONT_Z = 0.2, 0.1  # [m]
 DRAWS = 10_000
-STEPS, CLOSE_M, DAMPING_M, DIFFERENCE = 60, 2e-3, 0.05, 1e-6  # of the least squares that bring the arm to a point
+STEPS, CLOSE_M, DAMPING_M = 60, 2e-3, 0.05  # of the least squares that bring the arm to a point
 SPREAD = 0.15  # of the configurations it begins from [rad or m]
+
+
+def scenario_of_task(robot: RobotConfig, task: TaskConfig, scenario: Scenario, rng: np.random.Generator) -> Scenario:
+    """The scenario with what the task adds to it: its obstacles, and a start in its region. All that simulates a task begins with it.
+
+    Raises:
+        TaustackError: no start found.
+    """
+    scenario = scenario.model_copy(update={"obstacles": (*scenario.obstacles, *task.obstacles)})
+    if task.start is None:
+        return scenario
+    plant = MujocoPlant(robot, scenario)
+    start = configuration_in(task.start, plant, chain_from_model(plant.nominal, robot), rng)
+    return scenario.model_copy(update={"initial_q": tuple(start.tolist())})
 
 
 def draw_goal(plant: MujocoPlant, chain: KinematicChain, rng: np.random.Generator, region: Region | None = None) -> FloatArray:
@@ -55,10 +71,9 @@ def configuration_in(region: Region, plant: MujocoPlant, chain: KinematicChain, 
 def _brought_to(point: FloatArray, chain: KinematicChain, q: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray | None:
     """Damped least squares (Wampler 1986) from q (n,) to a configuration with the tip at a point (3,) [m], or None."""
     for _ in range(STEPS):
-        at = np.asarray(chain.position(np.vstack([q, q + DIFFERENCE * np.eye(len(q))])))
-        error = point - at[0]
+        jacobian, tip = chain.jacobian(q)
+        error = point - tip
         if np.linalg.norm(error) < CLOSE_M:
             return q
-        jacobian = (at[1:] - at[0]).T / DIFFERENCE
         q = np.clip(q + jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3), error), low, high)
     return None

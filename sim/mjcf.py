@@ -82,9 +82,9 @@ def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChai
         joint, turn, shift = frames.get(int(site.bodyid[0]), (-1, np.eye(3), np.zeros(3)))
         if joint < 0:
             raise BadInput(source, "clearance.spheres", name, f"a site on a body that moves, between the base and {robot.end_effector_site}")
-        points.append(ChainPoint(joint=joint, position=tuple((shift + turn @ np.asarray(site.pos)).tolist())))
+        points.append(ChainPoint(joint=joint, position=shift + turn @ np.asarray(site.pos)))
     capsules = capsules_from_model(model, robot)
-    points += [ChainPoint(joint=capsule.joint, position=tuple(end.tolist())) for capsule in capsules for end in (capsule.first, capsule.second)]
+    points += [ChainPoint(joint=capsule.joint, position=end) for capsule in capsules for end in (capsule.first, capsule.second)]
     return KinematicChain(joints=tuple(joints.values()), points=tuple(points), capsules=tuple(capsule.radius for capsule in capsules))
 
 

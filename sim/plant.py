@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Sequence
 
 import mujoco
 import numpy as np
@@ -14,7 +13,6 @@ from taustack.config import RobotConfig
 from taustack.controllers.watchdog import SelfStop
 from taustack.errors import BadInput
 from taustack.layout import RobotState
-from taustack.obstacles import Obstacle
 from taustack.sim.mjcf import compile_model, joint_addresses
 from taustack.sim.scenario import Scenario
 
@@ -26,17 +24,15 @@ class MujocoPlant:
 
     The law is torque = stiffness (q_ref - q) + damping (dq_ref - dq) + gravity(q), clipped to the torque limits. Gravity
     comes from the nominal model: a payload of the scenario is unknown to it, as on a real arm. Without commands it stops by
-    itself; damped, it is torque = -damping dq + gravity(q). `obstacles`: those of the task, beside the scenario's.
+    itself; damped, it is torque = -damping dq + gravity(q).
     """
 
-    def __init__(
-        self, robot: RobotConfig, scenario: Scenario | None = None, rng: np.random.Generator | None = None, obstacles: Sequence[Obstacle] = ()
-    ) -> None:
+    def __init__(self, robot: RobotConfig, scenario: Scenario | None = None, rng: np.random.Generator | None = None) -> None:
         self.robot = robot
         self.scenario = scenario or Scenario()
         self.rng = rng or np.random.default_rng(0)
         self.nominal = compile_model(robot)
-        self.model = _apply(self.scenario, robot, (*self.scenario.obstacles, *obstacles))
+        self.model = _apply(self.scenario, robot)
         self.dt = 1.0 / robot.rates.plant_hz
         self.model.opt.timestep = self.dt
         self.data = mujoco.MjData(self.model)
@@ -153,14 +149,14 @@ class MujocoPlant:
         return bool(data.ncon > 0)
 
 
-def _apply(scenario: Scenario, robot: RobotConfig, obstacles: Sequence[Obstacle]) -> mujoco.MjModel:
-    """The robot's model with obstacles, and the scenario's payload and friction."""
-    if not (obstacles or scenario.payload_kg):
+def _apply(scenario: Scenario, robot: RobotConfig) -> mujoco.MjModel:
+    """The robot's model with the scenario's obstacles, payload and friction."""
+    if not (scenario.obstacles or scenario.payload_kg):
         model = compile_model(robot)
     else:
         spec = mujoco.MjSpec.from_file(str(robot.model_path))
         kinds = {"box": mujoco.mjtGeom.mjGEOM_BOX, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE}
-        for i, obstacle in enumerate(obstacles):
+        for i, obstacle in enumerate(scenario.obstacles):
             size = np.zeros(3)
             size[: len(obstacle.size)] = obstacle.size
             spec.worldbody.add_geom(name=f"obstacle{i}", type=kinds[obstacle.shape], pos=obstacle.position, size=size, rgba=[0.9, 0.45, 0.2, 1.0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from taustack.config import RobotConfig
 from taustack.controllers.wire import CommandOut, Measurement, pack_measurement, reader, unpack_command, writer
 from taustack.layout import RobotState
-from taustack.obstacles import Obstacle
 from taustack.realtime import Durations, freeze_garbage, run_periodic
 from taustack.sim.faulty_robot import FaultyRobot
 from taustack.sim.plant import MujocoPlant
@@ -55,13 +53,12 @@ class PlantProcess:
     Args:
         robot, scenario: what is simulated, with its faults; their times count from the first command.
         folder: the session's channels.
-        obstacles: those of the task.
     """
 
-    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path, obstacles: Sequence[Obstacle] = ()) -> None:
+    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path) -> None:
         self.robot = robot
         rng = np.random.default_rng(0)
-        self.plant = MujocoPlant(robot, scenario, rng, obstacles)
+        self.plant = MujocoPlant(robot, scenario, rng)
         self.hardware = FaultyRobot(self.plant, scenario.faults, rng)
         self._commands, self._measurements = reader(folder, "command"), writer(folder, "measurement")
         self._commands.new()  # what a run before this one commanded is not for us

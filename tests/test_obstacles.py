@@ -15,6 +15,7 @@ from taustack.kinematics import KinematicChain
 from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows, point_distances
 from taustack.sim.mjcf import CAPSULE, capsules_from_model
 from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import load
 
 REACH_M = 1.5  # distances beyond are not compared
@@ -32,7 +33,7 @@ def random_obstacles(rng: np.random.Generator, count: int) -> list[Obstacle]:
 def test_distances_of_the_capsules_are_those_of_mujoco_to_a_millimetre(robot: RobotConfig, chain: KinematicChain) -> None:
     rng = np.random.default_rng(0)
     obstacles = random_obstacles(rng, 10)
-    plant = MujocoPlant(robot, obstacles=obstacles)
+    plant = MujocoPlant(robot, Scenario(obstacles=tuple(obstacles)))
     capsules = capsules_from_model(plant.nominal, robot)
     assert len(capsules) == len(chain.capsules) > 8
     compared = 0

@@ -6,12 +6,13 @@ base, so a joint costs one plane rotation and one constant 3x3 product: p <- R (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+DIFFERENCE = 1e-5  # [rad or m] for the Jacobian
 EXACT = 1e-15  # entries of a rotation this near to 0 or 1 are taken as such
 
 
@@ -22,20 +23,14 @@ class ChainJoint:
     kind: str
     rotation: NDArray[np.float64]
     offset: NDArray[np.float64]
-    rows: tuple[tuple[float, ...], ...] = field(init=False, repr=False)
-    """The rotation's rows, each with its entry of the offset: plain numbers, which torch takes for constants when it exports."""
-
-    def __post_init__(self) -> None:
-        rows = np.hstack([self.rotation, self.offset[:, None]]).tolist()
-        object.__setattr__(self, "rows", tuple(tuple(row) for row in rows))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainPoint:
-    """A point [m] fixed in the frame of the `joint`-th joint (0: the first)."""
+    """A point (3,) [m] fixed in the frame of the `joint`-th joint (0: the first)."""
 
     joint: int
-    position: tuple[float, float, float]
+    position: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +59,11 @@ class KinematicChain:
         tip = KinematicChain(joints=self.joints, points=self.points[:1])
         return xp.moveaxis(tip.components(xp.moveaxis(q, -1, 0), xp)[:, 0], 0, -1)
 
+    def jacobian(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Jacobian (3, n) of the tip by forward differences at positions q (n,), and the tip (3,) [m]."""
+        positions = np.asarray(self.position(np.vstack([q, q + DIFFERENCE * np.eye(len(q))])))
+        return (positions[1:] - positions[0]).T / DIFFERENCE, positions[0]
+
     def components(self, q: Any, xp: Any = np) -> Any:
         """All points in the base frame (3, P, ...) [m] for joint positions q (n, ...).
 
@@ -76,7 +76,7 @@ class KinematicChain:
         for i in reversed(range(len(self.joints))):
             new = [self.points[k].position for k in order if self.points[k].joint == i]
             if new:
-                fixed = [xp.stack([0.0 * q[i] + position[axis] for position in new]) for axis in range(3)]
+                fixed = [xp.stack([0.0 * q[i] + float(position[axis]) for position in new]) for axis in range(3)]
                 carried = [xp.concatenate([c, f]) for c, f in zip(carried, fixed, strict=True)] if carried else fixed
             if carried:
                 carried = _to_parent(self.joints[i], carried, q[i], sin[i], cos[i])
@@ -90,10 +90,10 @@ def _to_parent(joint: ChainJoint, point: list[Any], q: Any, sin: Any, cos: Any) 
     x, y, z = point
     turned = [cos * x - sin * y, sin * x + cos * y, z] if joint.kind == "revolute" else [x, y, z + q]
     out = []
-    for *weights, shift in joint.rows:
+    for row, shift in zip(joint.rotation, joint.offset, strict=True):
         total: Any = 0.0
-        for weight, part in zip(weights, turned, strict=True):
+        for weight, part in zip(row, turned, strict=True):
             if abs(weight) > EXACT:
-                total = total + (part if abs(weight - 1.0) <= EXACT else weight * part)
-        out.append(total + shift if abs(shift) > EXACT else total)
+                total = total + (part if abs(weight - 1.0) <= EXACT else float(weight) * part)
+        out.append(total + float(shift) if abs(shift) > EXACT else total)
     return out

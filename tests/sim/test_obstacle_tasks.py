@@ -18,6 +18,7 @@ from taustack.pool import Workers, run_all
 from taustack.sim.evaluate import EpisodeSpec, episode
 from taustack.sim.goals import configuration_in, draw_goal
 from taustack.sim.plant import MujocoPlant
+from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import load
 
 EPISODES = 5
@@ -29,7 +30,7 @@ def wall(robot: RobotConfig) -> TaskConfig:
 
 
 def test_episodes_begin_and_end_in_their_regions_and_touch_nothing(robot: RobotConfig, chain: KinematicChain, wall: TaskConfig) -> None:
-    plant, rng = MujocoPlant(robot, obstacles=wall.obstacles), np.random.default_rng(0)
+    plant, rng = MujocoPlant(robot, Scenario(obstacles=wall.obstacles)), np.random.default_rng(0)
     assert wall.start is not None
     assert wall.goals is not None
     for _ in range(5):
@@ -45,7 +46,7 @@ def test_episodes_begin_and_end_in_their_regions_and_touch_nothing(robot: RobotC
 def test_a_region_inside_an_obstacle_is_refused(robot: RobotConfig, chain: KinematicChain, wall: TaskConfig) -> None:
     inside = Region(low=(0.5, -0.01, 0.2), high=(0.6, 0.01, 0.3))
     with pytest.raises(TaustackError, match="without touching something"):
-        configuration_in(inside, MujocoPlant(robot, obstacles=wall.obstacles), chain, np.random.default_rng(0))
+        configuration_in(inside, MujocoPlant(robot, Scenario(obstacles=wall.obstacles)), chain, np.random.default_rng(0))
 
 
 def test_the_plan_keeps_the_arm_off_an_obstacle_that_appears_on_its_way(robot: RobotConfig, task: TaskConfig, bundle: Bundle, chain: KinematicChain) -> None:

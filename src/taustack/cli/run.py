@@ -85,11 +85,12 @@ def miss_ratio(tracker: dict[str, Any]) -> float:
 
 
 def draw_goals(options: argparse.Namespace) -> list[list[float]]:
-    """Goals of the scenario, by seed; checks robot, task and scenario before any process starts."""
+    """Goals of the task, by seed; checks robot, task, kind and scenario before any process starts."""
     import numpy as np
 
     from taustack.config import load_robot, load_task
-    from taustack.sim.goals import draw_goal
+    from taustack.controllers.subgoal_kinds import make_subgoal_planner
+    from taustack.sim.goals import draw_goal, scenario_of_task
     from taustack.sim.mjcf import chain_from_model
     from taustack.sim.plant import MujocoPlant
     from taustack.sim.scenario import load_scenario
@@ -98,8 +99,10 @@ def draw_goals(options: argparse.Namespace) -> list[list[float]]:
         raise BadInput("argument", "--goals", options.goals, "1 to 1000")
     robot = load_robot(options.robot)
     task = load_task(robot, options.task)
-    plant = MujocoPlant(robot, load_scenario(options.scenario, robot.n), obstacles=task.obstacles)
-    chain, rng = chain_from_model(plant.nominal, robot), np.random.default_rng(options.seed)
+    make_subgoal_planner(options.kind, robot, task)
+    rng = np.random.default_rng(options.seed)
+    plant = MujocoPlant(robot, scenario_of_task(robot, task, load_scenario(options.scenario, robot.n), rng))
+    chain = chain_from_model(plant.nominal, robot)
     return [[round(float(v), 4) for v in draw_goal(plant, chain, rng, task.goals)] for _ in range(options.goals)]
 
 

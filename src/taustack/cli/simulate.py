@@ -92,15 +92,16 @@ def simulate_faults(options: argparse.Namespace, robot: RobotConfig, task: TaskC
 
     from taustack.sim.fault_run import FaultRig
     from taustack.sim.faults import load_faults
-    from taustack.sim.goals import draw_goal
+    from taustack.sim.goals import draw_goal, scenario_of_task
     from taustack.sim.mjcf import chain_from_model
     from taustack.sim.planners import make_planner
     from taustack.sim.plant import MujocoPlant
     from taustack.sim.scenario import load_scenario
 
     scenario, faults = load_scenario(options.scenario, robot.n), load_faults(options.faults, robot.n)
+    scenario = scenario_of_task(robot, task, scenario, np.random.default_rng(options.seed))
     seconds = max([3.0, *(fault.at_s + (fault.for_s or 0.0) + 1.5 for fault in faults)])
-    plant = MujocoPlant(robot, scenario, obstacles=task.obstacles)
+    plant = MujocoPlant(robot, scenario)
     runs: list[dict[str, Any]] = []
     chain = chain_from_model(plant.nominal, robot)
     for i in range(options.episodes):

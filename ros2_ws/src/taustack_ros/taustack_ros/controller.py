@@ -191,7 +191,7 @@ class Controller(Node):
         if self.ladder.name == "fallback":
             assert self.fallback is not None
             planner.reset()
-            return self.fallback.plan(newest, goal, planner.next_seq(), planner.obstacles.astype(float))
+            return self.fallback.plan(newest, goal, planner.next_seq(), planner.obstacles)
         planner.use_shards(None if self.ladder.step == 0 else 1)
         return dataclasses.replace(planner.plan(newest, goal, self._tau_s / planner.dt), planner=self.ladder.name)
 

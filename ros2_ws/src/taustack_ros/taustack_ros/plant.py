@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from taustack.config import load_robot, load_task
 from taustack.shared_memory import session_folder
+from taustack.sim.goals import scenario_of_task
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import load_scenario
 from taustack.stop_flag import StopFlag
@@ -18,8 +21,10 @@ PRIORITY = 70
 def body(parameters: dict[str, str], stop: StopFlag) -> None:
     """Simulate until stopped, then write the truth of the run."""
     robot = load_robot(parameters.get("robot", ""))
-    obstacles = load_task(robot, parameters["task"]).obstacles if parameters.get("task") else ()
-    process = PlantProcess(robot, load_scenario(parameters.get("scenario", "nominal"), robot.n), session_folder(session_name()), obstacles)
+    scenario = load_scenario(parameters.get("scenario", "nominal"), robot.n)
+    if parameters.get("task"):
+        scenario = scenario_of_task(robot, load_task(robot, parameters["task"]), scenario, np.random.default_rng(0))
+    process = PlantProcess(robot, scenario, session_folder(session_name()))
     try:
         process.run(stop)
     finally:
