@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.session import cpu_session
+from taustack.controllers.tdm_bundle import tdm_of
 from taustack.errors import BundleRefused
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, Manifest, RobotContract, sha256_of
@@ -57,13 +58,19 @@ def load_bundle(folder: Path, robot: RobotConfig | None = None) -> Bundle:
     golden = _read_golden(folder / GOLDEN, contents[GOLDEN])
     graphs = {name: data for name, data in contents.items() if name.endswith(".onnx")}
     bundle = Bundle(folder=folder, manifest=manifest, sha256=sha256_of(folder / MANIFEST), graphs=graphs, golden=golden)
-    for name in (DYNAMICS, manifest.plan.file):
+    for name in (DYNAMICS, manifest.plan.file, *_tdm_files(manifest)):
         _replay(bundle, name)
+    if robot is not None and manifest.tdm is not None:
+        tdm_of(bundle, robot)
     return bundle
 
 
+def _tdm_files(manifest: Manifest) -> tuple[str, ...]:
+    return (manifest.tdm.file, manifest.tdm.plan) if manifest.tdm is not None else ()
+
+
 def _checked_contents(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    needed = {DYNAMICS, GOLDEN, manifest.plan.file}
+    needed = {DYNAMICS, GOLDEN, manifest.plan.file, *_tdm_files(manifest)}
     unlisted = needed - set(manifest.files)
     if unlisted:
         raise BundleRefused(folder / MANIFEST, "files", "no entry for " + ", ".join(sorted(unlisted)), "an entry with its sha256")

@@ -24,6 +24,7 @@ from taustack.obstacles import Obstacle, obstacle_rows
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 HISTORY = 64  # measurements kept for the references of before
+POSTURE = "posture"
 NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
 
 
@@ -122,7 +123,9 @@ class MPPI:
         return self._seq
 
     def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
-        """Plan from a measurement to a goal (3,) [m], to be reached in `tau` steps (0: as soon as possible).
+        """Plan from a measurement to a goal, to be reached in `tau` steps (0: as soon as possible).
+
+        A goal is a point (3,) [m]; with joint positions (n,) after it, these are kept near, too (cost term `posture`).
 
         Raises:
             PlanFailed: the state or the goal is not finite, or no sample had a finite cost.
@@ -133,6 +136,8 @@ class MPPI:
             raise PlanFailed(f"state of {state.q.size} and {state.dq.size} joints, expected {self.robot.n}")
         if not (np.all(np.isfinite(state.x())) and np.all(np.isfinite(goal))):
             raise PlanFailed(f"state or goal is not finite: x {state.x()}, goal {goal}")
+        if np.shape(goal) not in ((3,), (3 + self.robot.n,)):
+            raise PlanFailed(f"goal of shape {np.shape(goal)}, expected 3 coordinates, or these and {self.robot.n} joint positions")
         effective_t = state.t + self.latency_s
         self._measured.append(state)
         x = self.predict(state, effective_t)
@@ -242,10 +247,20 @@ class MPPI:
             noise_seed=self._noise_seed, shards=self._shards, obstacles=self.obstacles,
         )  # fmt: skip
 
+    def _posture(self, basis: Basis) -> FloatArray:
+        """Joint positions (n,) that the goal asks for, or any."""
+        return basis.goal[3:] if basis.goal.size > 3 else self.robot.home
+
+    def _in_force(self, basis: Basis) -> Float32:
+        """Weights (T,): that of the posture only where the goal asks for one."""
+        if basis.goal.size > 3 or POSTURE not in self.terms:
+            return basis.weights
+        return np.where(np.array(self.terms) == POSTURE, np.float32(0.0), basis.weights)
+
     def _run_shards(self, x: FloatArray, basis: Basis, seq: int) -> list[list[Float32]]:
         same = {
-            "x": x, "goal": basis.goal, "tau": basis.tau, "trust": basis.trust, "mean": basis.mean, "weights": basis.weights, "temperature": basis.temperature,
-            "obstacles": basis.obstacles,
+            "x": x, "goal": basis.goal[:3], "posture": self._posture(basis), "tau": basis.tau, "trust": basis.trust, "mean": basis.mean,
+            "weights": self._in_force(basis), "temperature": basis.temperature, "obstacles": basis.obstacles,
         }  # fmt: skip
         same = {key: np.asarray(value, dtype=np.float32) for key, value in same.items()}
         if self._bank.seed != basis.noise_seed:  # a logged plan of another planner is computed again

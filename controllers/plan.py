@@ -16,7 +16,8 @@ FloatArray = NDArray[np.float64]
 class Basis:
     """What a plan was computed from, beside its first state: with it the same plan step gives the same bits again.
 
-    goal (3,) [m]; tau: steps left to reach it; trust: steps that were sampled; mean (H, nu): the plan before, shifted; weights (T,) of the cost terms;
+    goal: point (3,) [m], and joint positions (n,) if they are wanted, too; tau: steps left to reach it; trust: steps that were sampled;
+    mean (H, nu): the plan before, shifted; weights (T,) of the cost terms;
     temperature; noise_seed of the planner; shards: how many of its sample shards were used; obstacles (N, 7): see taustack.obstacles.
     """
 

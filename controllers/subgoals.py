@@ -21,8 +21,9 @@ FloatArray = NDArray[np.float64]
 class Subgoal:
     """Where to be next.
 
-    point (3,) [m]; tau_s: time to reach it [s], 0: as soon as possible; chain (m, 3): the way from here over the subgoals to the goal [m];
-    time_s: expected until the goal is reached [s]; free: nothing is in the way of that chain.
+    point (3,) [m]; tau_s: expected until it is reached [s], 0: not known; chain (m, 3): the way from here over the subgoals to the goal [m];
+    time_s: expected until the goal is reached [s]; free: nothing is in the way of that chain; posture (n,): joint positions to be at the point with, if it
+    matters; left_m: how far from the goal that chain ends, by a planner that knows; probability: that it ends within the tolerance, by one that knows.
     """
 
     point: FloatArray
@@ -30,6 +31,14 @@ class Subgoal:
     chain: FloatArray
     time_s: float
     free: bool
+    posture: FloatArray | None = None
+    left_m: float | None = None
+    probability: float | None = None
+
+    @property
+    def goal(self) -> FloatArray:
+        """For the planner below: the point (3,), and the joint positions (n,) after it if they matter."""
+        return self.point if self.posture is None else np.concatenate([self.point, self.posture])
 
 
 class SubgoalPlanner(Protocol):
@@ -87,7 +96,7 @@ class Guided:
             self._subgoal = self.subgoals.choose(measured.state, goal)
             self._due += self._period
         last = np.array_equal(self._subgoal.point, goal)
-        return self.mppi.plan(measured, self._subgoal.point, tau if last else self._subgoal.tau_s / self.mppi.dt)
+        return self.mppi.plan(measured, self._subgoal.goal, tau if last else 0.0)  # subgoals are reached as soon as possible
 
     def reset(self) -> None:
         """Forget earlier plans and subgoals."""

@@ -13,6 +13,7 @@ from taustack.strict_yaml import StrictModel, load
 
 RULES = Path(__file__).resolve().parent / "gate_rules.yaml"
 Ratio = Annotated[float, Field(gt=0)]
+Positive = Ratio
 Share = Annotated[float, Field(ge=0, le=1)]
 TINY_M = 1e-5  # open-loop errors below this are the same
 
@@ -41,6 +42,18 @@ class ClosedLoopRule(StrictModel):
     reason: str
 
 
+class TDMRule(StrictModel):
+    """Of the temporal difference model: errors of f on held-out runs, one step for any goal, and for goals that the robot reached in time."""
+
+    one_step_most: Positive
+    reached_most: Positive
+    """[rad or m], of the joint that is furthest off."""
+    at_most: Ratio
+    claim: Ratio
+    """Of the second one, where nothing but this model is new."""
+    reason: str
+
+
 class GateRules(StrictModel):
     """gate_rules.yaml."""
 
@@ -50,6 +63,7 @@ class GateRules(StrictModel):
     claim: StepsRule
     closed_loop: ClosedLoopRule
     plan_time: RatioRule
+    tdm: TDMRule
 
 
 def load_rules(path: Path | None = None) -> GateRules:
@@ -66,6 +80,10 @@ class Measured:
     joint: list[float]
     suite: dict[str, dict[str, Any]]
     plan_ms: float
+    tdm: dict[str, float] = field(default_factory=dict)
+    """Errors of the temporal difference model by name [rad or m]; empty: the bundle has none."""
+    tdm_sha256: str = ""
+    dynamics_sha256: str = ""
     refused: str = ""
     """Why the bundle cannot be loaded; then the rest is empty."""
 
@@ -117,8 +135,8 @@ def judge(rules: GateRules, candidate: Measured, live: Measured, horizon: int, j
     if candidate.refused:
         line = Line(what="bundle", candidate=float("nan"), live=float("nan"), limit="loads", passed=False, reason=candidate.refused)
         return Verdict(passed=False, lines=(line,), candidate=candidate, live=live, about=about)
-    lines = []
-    for steps_rule in (*rules.open_loop, rules.claim):
+    lines = _of_tdm(rules.tdm, candidate, live)
+    for steps_rule in (*rules.open_loop, *(() if _same_dynamics(candidate, live) else (rules.claim,))):
         steps = horizon if steps_rule.steps == "H" else steps_rule.steps
         what = f"open loop, {steps} step(s)" + (" (the claim)" if steps_rule is rules.claim else "") + " [m]"
         lines.append(_ratio(what, candidate.error_m.get(steps, float("nan")), live.error_m.get(steps, float("nan")), steps_rule, TINY_M))
@@ -133,6 +151,28 @@ def judge(rules: GateRules, candidate: Measured, live: Measured, horizon: int, j
         lines += _closed_loop(rules.closed_loop, scenario, metrics, live.suite.get(scenario, {}))
     lines.append(_ratio("plan time [ms]", candidate.plan_ms, live.plan_ms, rules.plan_time, 0.01))
     return Verdict(passed=all(line.passed for line in lines), lines=tuple(lines), candidate=candidate, live=live, about=about)
+
+
+def _same_dynamics(candidate: Measured, live: Measured) -> bool:
+    """True where another part of the bundle makes the claim."""
+    return candidate.tdm_sha256 != live.tdm_sha256 and candidate.dynamics_sha256 == live.dynamics_sha256 != ""
+
+
+def _of_tdm(rule: TDMRule, candidate: Measured, live: Measured) -> list[Line]:
+    """Lines on a new temporal difference model; what has none must not take one's place."""
+    if candidate.tdm_sha256 == live.tdm_sha256:
+        return []
+    if not candidate.tdm_sha256:
+        gone = Line(what="temporal difference model", candidate=0.0, live=1.0, limit="as many as live", passed=False, reason=rule.reason)
+        return [gone]
+    lines = []
+    for name, most in (("one step", rule.one_step_most), ("reached", rule.reached_most)):
+        ours, theirs = candidate.tdm.get(name, float("nan")), live.tdm.get(name, float("inf"))
+        share = rule.claim if name == "reached" and _same_dynamics(candidate, live) else rule.at_most
+        limit = min(most, share * theirs)
+        what = f"temporal difference model, {name} [rad or m]"
+        lines.append(Line(what=what, candidate=ours, live=theirs, limit=f"at most {limit:.3g}", passed=bool(ours <= limit), reason=rule.reason))
+    return lines
 
 
 def _ratio(what: str, candidate: float, live: float, rule: RatioRule | StepsRule, floor: float) -> Line:

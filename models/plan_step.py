@@ -20,7 +20,7 @@ from taustack.models.ensemble import DynamicsEnsemble, asked_torque
 from taustack.obstacles import capsule_distances
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
-INPUTS = ("x", "goal", "tau", "trust", "mean", "noise", "weights", "temperature", "obstacles")
+INPUTS = ("x", "goal", "posture", "tau", "trust", "mean", "noise", "weights", "temperature", "obstacles")
 OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
 DISAGREEMENT_STEPS = 5
 OBSTACLE_STEPS = 3
@@ -107,9 +107,10 @@ class MPPIPlanStep(nn.Module):
         self.change_std: Tensor
 
     def forward(
-        self, x: Tensor, goal: Tensor, tau: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor, obstacles: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """x (4 n,), goal (3,), tau (), trust (), mean (H, n), noise (H, K, n), weights (T,), temperature (), obstacles (N, 7) -> OUTPUTS.
+        self, x: Tensor, goal: Tensor, posture: Tensor, tau: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor,
+        obstacles: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+        """x (4 n,), goal (3,), posture (n,), tau (), trust (), mean (H, n), noise (H, K, n), weights (T,), temperature (), obstacles (N, 7) -> OUTPUTS.
 
         mean_next (H, n), states (H+1, 4 n) expected over the samples, cost (T,) expected per term, disagreement (S,),
         sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
@@ -128,7 +129,8 @@ class MPPIPlanStep(nn.Module):
         looks = q_all[(mean.shape[0] - 1) % OBSTACLE_STEPS :: OBSTACLE_STEPS]  # the last step is one of them
         ends = self.capsules.components(looks.permute(2, 0, 1), torch)
         rollout = Rollout(
-            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal, tau=tau,
+            q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal,
+            posture=posture, tau=tau,
             room=capsule_distances(ends, self.capsule_radius, obstacles, torch),
             disagreement=odds, q_min=self.q_min, q_max=self.q_max,
             velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from taustack.pool import Workers, run_all
 from taustack.rollout import roll_open_loop
 from taustack.sim.evaluate import EpisodeSpec, episode, metrics
 from taustack.sim.mjcf import chain_from_model, compile_model
+from taustack.sim.tdm_errors import tdm_errors
 
 FloatArray = NDArray[np.float64]
 EVERY = 5  # steps between two starts of an open-loop rollout
@@ -40,6 +42,8 @@ class GateSuite:
     episodes: int
     seed: int
     workers: Workers = Workers()
+    subgoal_task: str | None = None
+    """Task on which a new temporal difference model has to show that it leads around what is in the way; None: not tried."""
 
 
 def run_gate(
@@ -67,6 +71,8 @@ def run_gate(
     if isinstance(ours, str):
         nothing = Measured(error_m={}, run_m={}, joint=[], suite={}, plan_ms=float("nan"), refused=ours)
         return judge(rules, nothing, nothing, horizon, robot.joint_names, about)
+    if tdm_sha256(ours) in ("", tdm_sha256(theirs)):  # what is carried along is not on trial
+        suite = dataclasses.replace(suite, subgoal_task=None)
     plan_ms = plan_times(ours, theirs, robot, suite.task)
     found = [
         _measure(bundle, folder, robot, chain, held, suite, horizon, ms, on_episode)
@@ -89,18 +95,35 @@ def _measure(
     joint, ee = open_loop(bundle, held, chain, horizon)
     closed = {}
     for scenario in suite.scenarios:
-        specs = [
-            EpisodeSpec(robot=robot.folder, task=suite.task, scenario=scenario, planner="direct", bundle=folder.resolve(), seed=suite.seed, index=i)
-            for i in range(suite.episodes)
-        ]
-        closed[scenario] = metrics(run_all(episode, specs, suite.workers, on_episode), 1.0)
-        for key in ("realtime_factor", "median_plan_ms"):  # of this machine's moment, not of the bundle
-            closed[scenario].pop(key)
+        closed[scenario] = _closed(folder, robot, suite, suite.task, scenario, "direct", on_episode)
+    if suite.subgoal_task is not None and bundle.manifest.tdm is not None:
+        closed[f"{suite.subgoal_task}, led by tdm"] = _closed(folder, robot, suite, suite.subgoal_task, suite.scenarios[0], "tdm", on_episode)
     return Measured(
         error_m={steps: float(np.mean(np.concatenate([run[:, steps - 1] for run in ee]))) for steps in sorted({1, 10, horizon})},
         run_m={f"run {i}": float(run[:, -1].mean()) for i, run in enumerate(ee)},
         joint=[float(value) for value in np.concatenate(joint).mean(axis=0)], suite=closed, plan_ms=plan_ms,
+        tdm=tdm_errors(bundle, robot, held), tdm_sha256=tdm_sha256(bundle), dynamics_sha256=bundle.manifest.files[DYNAMICS],
     )  # fmt: skip
+
+
+def tdm_sha256(bundle: Bundle) -> str:
+    """Of a bundle's temporal difference model; empty: it has none."""
+    spec = bundle.manifest.tdm
+    return bundle.manifest.files[spec.file] if spec is not None else ""
+
+
+def _closed(
+    folder: Path, robot: RobotConfig, suite: GateSuite, task: str, scenario: str, planner: str, on_episode: Callable[[int], object]
+) -> dict[str, Any]:  # fmt: skip
+    """Metrics of the suite's episodes of a task."""
+    specs = [
+        EpisodeSpec(robot=robot.folder, task=task, scenario=scenario, planner=planner, bundle=folder.resolve(), seed=suite.seed, index=i)
+        for i in range(suite.episodes)
+    ]
+    found = metrics(run_all(episode, specs, suite.workers, on_episode), 1.0)
+    for key in ("realtime_factor", "median_plan_ms"):  # of this machine's moment, not of the bundle
+        found.pop(key)
+    return found
 
 
 def open_loop(bundle: Bundle, runs: Sequence[Run], chain: KinematicChain, horizon: int) -> tuple[list[FloatArray], list[FloatArray]]:

@@ -29,7 +29,8 @@ def scenario_of_task(robot: RobotConfig, task: TaskConfig, scenario: Scenario, r
     if task.start is None:
         return scenario
     plant = MujocoPlant(robot, scenario)
-    start = configuration_in(task.start, plant, chain_from_model(plant.nominal, robot), rng)
+    near = robot.home if task.start_near is None else np.array(task.start_near)
+    start = configuration_in(task.start, plant, chain_from_model(plant.nominal, robot), rng, near)
     return scenario.model_copy(update={"initial_q": tuple(start.tolist())})
 
 
@@ -40,7 +41,7 @@ def draw_goal(plant: MujocoPlant, chain: KinematicChain, rng: np.random.Generato
         TaustackError: none found.
     """
     if region is not None:
-        return np.asarray(chain.position(configuration_in(region, plant, chain, rng)))
+        return np.asarray(chain.position(configuration_in(region, plant, chain, rng, plant.robot.home)))
     robot = plant.robot
     front = plant.scenario.goals == "front"
     for _ in range(DRAWS):
@@ -53,8 +54,8 @@ def draw_goal(plant: MujocoPlant, chain: KinematicChain, rng: np.random.Generato
     raise TaustackError(f"no reachable goal found for {robot.name} in {DRAWS} draws: check its workspace and limits")
 
 
-def configuration_in(region: Region, plant: MujocoPlant, chain: KinematicChain, rng: np.random.Generator) -> FloatArray:
-    """Joint positions (n,) that touch nothing, near home, with the end effector at a random point of a region.
+def configuration_in(region: Region, plant: MujocoPlant, chain: KinematicChain, rng: np.random.Generator, near: FloatArray) -> FloatArray:
+    """Joint positions (n,) that touch nothing, near some others (n,), with the end effector at a random point of a region.
 
     Raises:
         TaustackError: none found.
@@ -62,7 +63,7 @@ def configuration_in(region: Region, plant: MujocoPlant, chain: KinematicChain, 
     robot = plant.robot
     for _ in range(DRAWS // STEPS):
         point = rng.uniform(region.low, region.high)
-        q = _brought_to(point, chain, np.clip(robot.home + SPREAD * rng.normal(size=robot.n), robot.q_min, robot.q_max), robot.q_min, robot.q_max)
+        q = _brought_to(point, chain, np.clip(near + SPREAD * rng.normal(size=robot.n), robot.q_min, robot.q_max), robot.q_min, robot.q_max)
         if q is not None and robot.workspace.fault(chain.position(q)) is None and not plant.in_collision(q):
             return q
     raise TaustackError(f"{robot.name} cannot be between {list(region.low)} and {list(region.high)} m without touching something: check the task's regions")

@@ -33,7 +33,8 @@ def make_planner(name: str, robot: RobotConfig, task: TaskConfig, bundle: Path, 
         BundleRefused: the bundle does not fit the robot.
     """
     if name in KINDS:
-        return Guided(MPPI(_verified(bundle, robot.folder), robot, task, rng), make_subgoal_planner(name, robot, task), task.subgoals.rate_hz)
+        verified = _verified(bundle, robot.folder)
+        return Guided(MPPI(verified, robot, task, rng), make_subgoal_planner(name, robot, task, verified), task.subgoals.rate_hz)
     if name == "least_squares":
         return LeastSquaresVelocity(robot)
     raise UnknownName("planner", name, PLANNERS)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from taustack.bags.reader import Bag, decoded
 from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle, load_bundle
-from taustack.controllers.mppi import MPPI
+from taustack.controllers.mppi import MPPI, POSTURE
 from taustack.controllers.plan import Basis
 from taustack.errors import BadInput, PlanFailed
 from taustack.kinematics import KinematicChain
@@ -39,7 +39,8 @@ class LoggedPlan:
     @property
     def weighted(self) -> dict[str, float]:
         """What each term added to the cost."""
-        return {name: value * float(weight) for (name, value), weight in zip(self.cost.items(), self.basis.weights, strict=True)}
+        asked = self.basis.goal.size > 3
+        return {name: value * float(weight) for (name, value), weight in zip(self.cost.items(), self.basis.weights, strict=True) if asked or name != POSTURE}
 
 
 def logged_plans(bag: Bag) -> Iterator[LoggedPlan]:
@@ -53,8 +54,9 @@ def logged_plans(bag: Bag) -> Iterator[LoggedPlan]:
 
 def _plan(content: Any) -> LoggedPlan | None:
     h, n = int(content.horizon), len(content.name)
-    sizes = (len(content.actions), len(content.mean), len(content.states), len(content.goal), len(content.weight), len(content.cost))
-    if not content.shards or len(content.obstacles) % COLUMNS or sizes != (h * n, h * n, (h + 1) * 4 * n, 3, len(content.cost_name), len(content.cost_name)):
+    sizes = (len(content.actions), len(content.mean), len(content.states), len(content.weight), len(content.cost))
+    fits = sizes == (h * n, h * n, (h + 1) * 4 * n, len(content.cost_name), len(content.cost_name)) and len(content.goal) in (3, 3 + n)
+    if not content.shards or len(content.obstacles) % COLUMNS or not fits:
         return None
     basis = Basis(
         goal=np.asarray(content.goal), tau=float(content.tau), trust=int(content.trust), mean=np.asarray(content.mean, dtype=np.float32).reshape(h, n),
@@ -116,7 +118,7 @@ def draw_plan(plan: LoggedPlan, rows: tuple[FloatArray, FloatArray], chain: Kine
     at = plan.dt * np.arange(len(plan.states))
     span = (t >= plan.t) & (t <= plan.t + at[-1])
     predicted, real = chain.position(plan.states[:, :n]), chain.position(q[span])
-    goal = plan.basis.goal
+    goal = plan.basis.goal[:3]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2), constrained_layout=True)
     names, values = list(plan.weighted), list(plan.weighted.values())
     left.barh(names, values, color="tab:blue")

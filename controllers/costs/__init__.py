@@ -8,6 +8,7 @@ from taustack.controllers.costs.goal_position import goal_position
 from taustack.controllers.costs.joint_limits import joint_limits
 from taustack.controllers.costs.load import load
 from taustack.controllers.costs.obstacles import obstacles
+from taustack.controllers.costs.posture import posture
 from taustack.controllers.costs.smoothness import smoothness
 from taustack.controllers.costs.terminal import terminal
 from taustack.controllers.costs.velocity import velocity
@@ -21,6 +22,7 @@ COST_TERMS: dict[str, CostTerm] = {
     "obstacles": obstacles,
     "velocity": velocity,
     "load": load,
+    "posture": posture,
     "smoothness": smoothness,
     "disagreement": disagreement,
 }

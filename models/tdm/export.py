@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ class TDMGraph(nn.Module):
         return f, q, self.policy(s, g, tau)
 
 
-def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> TDMContract:
-    """Export to `path`, at once or not at all; what it assumes.
+def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str, about: Mapping[str, str] | None = None) -> tuple[TDMContract, dict[str, np.ndarray]]:
+    """Export to `path`, at once or not at all, with more metadata `about`; what it assumes, and golden inputs and outputs.
 
     Raises:
         TaustackError: the graph differs from torch by more than 1e-5 of an output's largest value.
@@ -48,8 +49,9 @@ def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str) -> TDM
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, {METADATA: contract.model_dump_json()}, dict.fromkeys(INPUTS, "batch"))
+        metadata = {METADATA: contract.model_dump_json(), **(about or {})}
+        golden = export_graph(TDMGraph(learner), example, INPUTS, OUTPUTS, part, metadata, dict.fromkeys(INPUTS, "batch"))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return contract
+    return contract, {f"{path.stem}/{key.split('/')[1]}": value for key, value in golden.items()}

@@ -49,6 +49,12 @@ class TDMLearner(nn.Module):
         self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.actor_rate, fused=True)
         self.register_buffer("levels", torch.tensor(config.quantiles, dtype=torch.float32))
 
+    def set_rates(self, share: float) -> None:
+        """Let both optimisers learn at this share of their rates."""
+        for optimiser, rate in ((self.critic_optimiser, self.config.critic_rate), (self.actor_optimiser, self.config.actor_rate)):
+            for group in optimiser.param_groups:
+                group["lr"] = share * rate
+
     def fit_normaliser(self, s: NDArray[np.float32], s_next: NDArray[np.float32]) -> None:
         """Set what the networks and their targets divide by."""
         self.normaliser.fit(torch.from_numpy(s), torch.from_numpy(s_next))

@@ -7,6 +7,7 @@ belong outside the absolute value, never into f.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from taustack.models.tdm.spec import TDMConfig
-from taustack.tdm_layout import TDMLayout
+from taustack.tdm_layout import FreeMotion, TDMLayout
 
 LAST_LAYER = 3e-3  # the networks begin near zero: f = phi(s), no action
 
@@ -80,6 +81,36 @@ class Layers(nn.Module):
         return x
 
 
+class Free(nn.Module):
+    """Where joints come that are moved by their actions alone: nearest to g within the limits of velocity and acceleration, exactly.
+
+    What f begins from where the layout has a `free_motion`; the network learns what the robot does otherwise.
+    """
+
+    velocity: Tensor
+    acceleration: Tensor
+
+    def __init__(self, layout: TDMLayout, free: FreeMotion) -> None:
+        super().__init__()
+        self.dt, self.goal_index = layout.dt, list(layout.goal_index)
+        self.velocity_index = [layout.state.index(name) for name in free.velocity]
+        self.register_buffer("velocity", torch.tensor(layout.action_limit, dtype=torch.float32))
+        self.register_buffer("acceleration", torch.tensor(free.acceleration, dtype=torch.float32))
+
+    def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """(B, ng) of s (B, ns), a (B, na), g (B, ng), tau (B,)."""
+        v, bound = s[:, self.velocity_index], self.acceleration * self.dt
+        after = torch.minimum(torch.maximum(a, v - bound), v + bound)
+        p = s[:, self.goal_index] + 0.5 * self.dt * (v + after)
+        seconds = (self.dt * tau)[:, None]
+        return p + torch.minimum(torch.maximum(g - p, -self._furthest(-after, seconds)), self._furthest(after, seconds))
+
+    def _furthest(self, v: Tensor, seconds: Tensor) -> Tensor:
+        """Way (B, ng) that is made in so many seconds (B, 1) from velocities v: faster and faster, then at the limit."""
+        speeding = torch.minimum(((self.velocity - v) / self.acceleration).clamp_min(0.0), seconds)
+        return v * speeding + 0.5 * self.acceleration * speeding**2 + self.velocity * (seconds - speeding)
+
+
 class Reach(nn.Module):
     """f: the goal-space state reached after tau + 1 steps, the first of them with action a, when g is wanted.
 
@@ -95,6 +126,7 @@ class Reach(nn.Module):
         self.quantiles = max(1, len(config.quantiles))
         self.residual = config.residual
         self.normaliser = normaliser
+        self.free = Free(layout, layout.free_motion) if layout.free_motion is not None else None
         self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
         self.net = Layers(self.twins, (normaliser.size + na, *config.hidden, self.ng * self.quantiles))
 
@@ -106,8 +138,19 @@ class Reach(nn.Module):
             anywhere: Tensor = raw * self.normaliser.goal_std + self.normaliser.phi(self.normaliser.state_mean)
             return anywhere
         reach = self.normaliser.step * (tau + 1.0)[:, None]
-        near: Tensor = self.normaliser.phi(s)[:, None] + raw * reach[:, None]
+        first = self.normaliser.phi(s) if self.free is None else self.free(s, a, g, tau)
+        near: Tensor = first[:, None] + raw * reach[:, None]
         return near
+
+
+def first_twin(reach: Reach) -> Reach:
+    """The first of the twins alone: half the work where one is enough."""
+    alone = copy.deepcopy(reach)
+    alone.twins = 1
+    for parameters in (alone.net.weights, alone.net.biases):
+        for i, parameter in enumerate(parameters):
+            parameters[i] = nn.Parameter(parameter[:1].detach().clone())
+    return alone
 
 
 class Policy(nn.Module):

@@ -110,7 +110,7 @@ def train(
     walker = Walker(task, config, replay, rng)
     curve = Curve()
     tag = json.dumps([task.name, task.layout.model_dump(), asdict(config), asdict(schedule)], sort_keys=True)
-    first = _resume(checkpoint, tag, learner, replay, rng, curve)
+    first = resume_training(checkpoint, tag, learner, replay, rng, curve)
     began = time.monotonic() - (curve.seconds[-1] if curve.seconds else 0.0)
     for step in range(first + 1, schedule.steps + 1):
         walker.step(learner, explore=step <= config.warmup_steps)
@@ -127,16 +127,19 @@ def train(
             curve.seconds.append(time.monotonic() - began)
             walker.t = task.steps  # the evaluation moved the task
             if checkpoint is not None:
-                _save(checkpoint, tag, step, learner, replay, rng, curve)
+                save_training(checkpoint, tag, step, learner, replay, rng, curve)
         on_step(step, curve)
     return learner, replay, curve
 
 
-def _save(path: Path, tag: str, step: int, learner: TDMLearner, replay: Replay, rng: np.random.Generator, curve: Curve) -> None:
+def save_training(
+    path: Path, tag: str, step: int, learner: TDMLearner, replay: Replay | None, rng: np.random.Generator, curve: Curve
+) -> None:  # fmt: skip
+    """Write all that the training goes on from, at once or not at all; the replay is left out where it comes from elsewhere."""
     kept: dict[str, Any] = {
         "tag": tag, "step": step, "networks": learner.state_dict(), "critic": learner.critic_optimiser.state_dict(),
         "actor": learner.actor_optimiser.state_dict(), "noise": learner.noise.get_state(), "rng": json.dumps(rng.bit_generator.state),
-        "replay": {name: torch.from_numpy(value) for name, value in replay.arrays().items()}, "curve": asdict(curve),
+        "replay": {name: torch.from_numpy(value) for name, value in replay.arrays().items()} if replay is not None else {}, "curve": asdict(curve),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -144,7 +147,7 @@ def _save(path: Path, tag: str, step: int, learner: TDMLearner, replay: Replay, 
     part.replace(path)
 
 
-def _resume(path: Path | None, tag: str, learner: TDMLearner, replay: Replay, rng: np.random.Generator, curve: Curve) -> int:
+def resume_training(path: Path | None, tag: str, learner: TDMLearner, replay: Replay | None, rng: np.random.Generator, curve: Curve) -> int:
     """Steps that a checkpoint has behind it; 0 without one of this training."""
     if path is None or not path.is_file():
         return 0
@@ -156,7 +159,8 @@ def _resume(path: Path | None, tag: str, learner: TDMLearner, replay: Replay, rn
     learner.actor_optimiser.load_state_dict(kept["actor"])
     learner.noise.set_state(kept["noise"])
     rng.bit_generator.state = json.loads(kept["rng"])
-    replay.restore({name: value.numpy() for name, value in kept["replay"].items()})
+    if replay is not None:
+        replay.restore({name: value.numpy() for name, value in kept["replay"].items()})
     for name, values in kept["curve"].items():
         getattr(curve, name)[:] = values
     return int(kept["step"])

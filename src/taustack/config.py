@@ -229,6 +229,7 @@ class SubgoalConfig(StrictModel):
     rounds: Annotated[int, Field(ge=1, le=30, description="rounds of the cross-entropy method")] = 6
     elites: Annotated[float, Field(gt=0, le=0.5, description="share of the chains that the next round is drawn around")] = 0.1
     clearance: Annotated[float, Field(ge=0, description="distance of the way to the obstacles; below it a link costs [m]")] = 0.12
+    margin: Positive = Field(default=0.06, description="distance of the arm to the obstacles that `tdm` keeps; below it a chain costs [m]")
     speed: Positive = Field(default=0.6, description="of the end effector, for times [m/s]")
     rate_hz: Positive = Field(default=10.0, description="subgoals [Hz]")
 
@@ -245,6 +246,7 @@ class TaskConfig(StrictModel):
         tuple[Obstacle, ...], Field(max_length=ROWS_LIMIT, description="what the planners know to be in the way; a simulation has it too")
     ] = ()
     start: Region | None = Field(default=None, description="where simulated episodes begin with the end effector; absent: home, or the scenario's initial_q")
+    start_near: Annotated[tuple[float, ...] | None, Field(description="joint positions near which that start is looked for; absent: home [rad or m]")] = None
     goals: Region | None = Field(default=None, description="where simulated episodes have their goals; absent: as the scenario says")
     name: str = Field(default="", exclude=True)
 
@@ -278,4 +280,7 @@ def load_task(robot: RobotConfig, name: str) -> TaskConfig:
     tasks = {path.stem: path for path in (robot.folder / "tasks").glob("*.yaml")}
     if name not in tasks:
         raise UnknownName(f"task of robot {robot.name}", name, tasks)
-    return load(TaskConfig, tasks[name]).model_copy(update={"name": name})
+    task = load(TaskConfig, tasks[name])
+    if task.start_near is not None and len(task.start_near) != robot.n:
+        raise BadInput(tasks[name], "start_near", f"{len(task.start_near)} values", f"{robot.n}, one a joint")
+    return task.model_copy(update={"name": name})

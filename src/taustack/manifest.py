@@ -10,6 +10,7 @@ from pydantic import Field
 
 from taustack.config import RobotConfig
 from taustack.strict_yaml import StrictModel
+from taustack.tdm_layout import ChainSpec
 
 MANIFEST = "manifest.yaml"
 GOLDEN = "golden.npz"
@@ -60,6 +61,18 @@ class PlanSpec(StrictModel):
     cost_terms: tuple[str, ...]
 
 
+class TDMSpec(StrictModel):
+    """The temporal difference model of a bundle, over joint positions, and the graph that plans chains of subgoals over it."""
+
+    file: str = "tdm.onnx"
+    plan: str = "plan_tdm.onnx"
+    chain: ChainSpec
+    steps: int
+    """Of the robot, that it learned from."""
+    source: str
+    """The command that made it."""
+
+
 class DataSource(StrictModel):
     """A dataset the model was trained on."""
 
@@ -90,7 +103,7 @@ class HoldoutErrors(StrictModel):
 class Manifest(StrictModel):
     """See the module."""
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     name: str
     version: str
     created: str
@@ -106,6 +119,7 @@ class Manifest(StrictModel):
     target_mean: tuple[float, ...]
     target_std: tuple[float, ...]
     plan: PlanSpec
+    tdm: TDMSpec | None = None
     data: DataSource
     metrics: dict[str, float]
     holdout: HoldoutErrors | None = None

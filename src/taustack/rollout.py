@@ -25,6 +25,7 @@ class Rollout:
         clearance: radii and what to keep clear of.
         room: distance of each of the robot's C capsules to each of N obstacles (N, C, S, K) [m], at S steps spread over the horizon.
         goal: goal (3,) [m].
+        posture: configuration (n,) that a subgoal asks for; where none is asked for its term weighs nothing.
         tau: whole steps left to reach it, a scalar; 0 means as soon as possible.
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
         q_min, q_max: position limits (n,).
@@ -41,6 +42,7 @@ class Rollout:
     clearance: Clearance
     room: Any
     goal: Any
+    posture: Any
     tau: Any
     disagreement: Any
     q_min: Any

@@ -17,6 +17,13 @@ INPUTS = ("s", "a", "g", "tau")
 OUTPUTS = ("f", "q", "action")
 
 
+class FreeMotion(StrictModel):
+    """Where goal entry i is moved by action i, the velocity it is to have at the end of a step: f begins from what such a joint can reach."""
+
+    velocity: tuple[str, ...] = Field(description="names of the state's entries that hold the velocities")
+    acceleration: tuple[Positive, ...] = Field(description="limit of each")
+
+
 class TDMLayout(StrictModel):
     """State s (ns,), goal g (ng,), action a (na,), all in physical units."""
 
@@ -26,6 +33,7 @@ class TDMLayout(StrictModel):
     action_limit: tuple[Positive, ...] = Field(description="actions lie in [-limit, limit]")
     dt: Positive = Field(description="time of a step [s]")
     tau_max: Annotated[int, Field(ge=1, description="most steps left to a goal")]
+    free_motion: FreeMotion | None = Field(default=None, description="absent: f begins from phi(s)")
 
     @model_validator(mode="after")
     def _fits(self) -> TDMLayout:
@@ -34,6 +42,10 @@ class TDMLayout(StrictModel):
             raise ValueError(f"goal: {missing} are not among the state's entries")
         if len(self.action_limit) != len(self.action):
             raise ValueError(f"action_limit: {len(self.action_limit)} values for {len(self.action)} actions")
+        if (free := self.free_motion) is not None:
+            sizes = {len(free.velocity), len(free.acceleration), len(self.goal), len(self.action)}
+            if len(sizes) > 1 or not set(free.velocity) <= set(self.state):
+                raise ValueError("free_motion: one velocity among the state's entries and one acceleration for each goal entry and action")
         return self
 
     @property
@@ -58,3 +70,26 @@ class TDMContract(StrictModel):
     steps: int = Field(ge=1, description="steps of the task it learned from")
     seed: int
     code_version: str = ""
+
+
+CHAIN_INPUTS = ("x", "goal", "mean", "deviation", "noise", "obstacles", "margin")
+CHAIN_OUTPUTS = ("chain", "places", "times", "left", "spread", "touching", "cost")
+
+
+class ChainSpec(StrictModel):
+    """Shapes of the graph that plans chains of subgoals over a TDM of joint positions."""
+
+    links: Annotated[int, Field(ge=1, le=6, description="m, configurations of a chain, the last one at the goal")] = 2
+    samples: Annotated[int, Field(ge=16, le=4096, description="B, chains in each round")] = 48
+    rounds: Annotated[int, Field(ge=1, le=30, description="R, of the cross-entropy method")] = 3
+    elites: Annotated[int, Field(ge=2, le=1024, description="chains that the next round is drawn around")] = 6
+    projections: Annotated[int, Field(ge=0, le=20, description="steps of least squares in each round that bring the last configuration to the goal")] = 2
+    taus: tuple[int, ...] = Field(default=(4, 9, 15), min_length=2, description="steps left at which a link is looked at, rising; the last is tau_max")
+
+    @model_validator(mode="after")
+    def _rises(self) -> ChainSpec:
+        if list(self.taus) != sorted(set(self.taus)) or self.taus[0] < 0:
+            raise ValueError(f"taus: rising whole numbers from 0, came {list(self.taus)}")
+        if self.elites > self.samples:
+            raise ValueError(f"elites: at most the {self.samples} samples, came {self.elites}")
+        return self

@@ -11,6 +11,7 @@ import torch
 
 from taustack.config import Clearance, Sphere
 from taustack.controllers.costs import COST_TERMS
+from taustack.controllers.costs.posture import RESOLUTION
 from taustack.rollout import Rollout
 
 H, K, N = 6, 4, 3
@@ -23,7 +24,7 @@ def rollout(**changes: Any) -> Rollout:
         "ee": rng.normal(size=(3, H, K)), "spheres": rng.normal(size=(3, 2, H, K)) * 0.2,
         "clearance": Clearance(floor=0.0, column_radius=0.1, column_height=0.3, spheres=(Sphere(site="a", radius=0.05), Sphere(site="b", radius=0.1))),
         "room": rng.normal(size=(2, 3, H // 2, K)) * 0.05,
-        "goal": rng.normal(size=3), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
+        "goal": rng.normal(size=3), "posture": rng.normal(size=N), "tau": np.array(2.0), "disagreement": rng.random((5, K)),
         "q_min": np.full(N, -1.0), "q_max": np.full(N, 1.0), "velocity_limit": np.full(N, 2.0), "rate_limit": np.full(N, 0.2),
         "load": rng.normal(size=(H, K, N)),
     }  # fmt: skip
@@ -98,3 +99,11 @@ def test_terminal_prefers_to_end_at_the_goal_and_at_rest() -> None:
     cost = COST_TERMS["terminal"](rollout(ee=ee, dq=dq, goal=np.zeros(3)), np)
     assert cost[0] < cost[1]
     assert cost[0] < cost[2]
+
+
+def test_posture_is_least_where_it_is_asked_for() -> None:
+    wanted = np.linspace(-0.5, 0.5, N)
+    there, near, far = (COST_TERMS["posture"](rollout(posture=wanted, q=np.broadcast_to(wanted + off, (H, K, N))), np) for off in (0.0, 0.1, 0.5))
+    assert (there < near).all()
+    assert (near < far).all()
+    np.testing.assert_allclose(there, np.log(RESOLUTION**2))

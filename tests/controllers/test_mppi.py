@@ -155,3 +155,31 @@ def test_goals_are_drawn_where_the_scenario_says(robot: RobotConfig, chain: Kine
     goals = np.array([draw_goal(plant, chain, np.random.default_rng(i)) for i in range(20)])
     assert np.all(goals[:, 0] >= 0.2)
     assert np.all(goals[:, 2] >= 0.1)
+
+
+def test_a_posture_is_taken_where_it_is_asked_for_and_weighs_nothing_elsewhere(
+    bundle: Bundle, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, at_home: AtHome
+) -> None:
+    """The elbow turned out to one side and to the other; the point itself weighs nothing here."""
+    goal = chain.position(robot.home)
+    turned = []
+    for side in (0.3, -0.3):
+        posture = robot.home.copy()
+        posture[[0, 2]] += [side, -side]
+        planner = planner_of(bundle, robot, task)
+        planner.set_weights(task.cost | {"goal_position": 0.0, "terminal": 0.0})
+        plan = planner.plan(Measured(state=at_home(0.0)), np.concatenate([goal, posture]))
+        assert plan.basis is not None
+        assert plan.basis.goal.size == 3 + robot.n
+        turned.append(plan.states[-1, 0] - robot.home[0])
+    assert turned[0] > 0.03
+    assert turned[1] < -0.03
+    unasked = [planner_of(bundle, robot, task) for _ in range(2)]
+    unasked[1].set_weights(task.cost | {"posture": 50.0})
+    plans = [planner.plan(Measured(state=at_home(0.0)), GOAL) for planner in unasked]
+    np.testing.assert_array_equal(plans[0].actions, plans[1].actions)
+
+
+def test_a_goal_of_another_size_is_refused(bundle: Bundle, robot: RobotConfig, task: TaskConfig, at_home: AtHome) -> None:
+    with pytest.raises(PlanFailed, match="3 coordinates, or these and 7 joint positions"):
+        planner_of(bundle, robot, task).plan(Measured(state=at_home(0.0)), np.zeros(4))

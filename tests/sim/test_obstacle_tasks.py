@@ -16,12 +16,13 @@ from taustack.layout import Measured
 from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows
 from taustack.pool import Workers, run_all
 from taustack.sim.evaluate import EpisodeSpec, episode
-from taustack.sim.goals import configuration_in, draw_goal
+from taustack.sim.goals import configuration_in, draw_goal, scenario_of_task
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import load
 
 EPISODES = 5
+ALL = range(EPISODES, EPISODES + 1)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def test_episodes_begin_and_end_in_their_regions_and_touch_nothing(robot: RobotC
     assert wall.start is not None
     assert wall.goals is not None
     for _ in range(5):
-        q = configuration_in(wall.start, plant, chain, rng)
+        q = configuration_in(wall.start, plant, chain, rng, robot.home)
         for point, region in ((chain.position(q), wall.start), (draw_goal(plant, chain, rng, wall.goals), wall.goals)):
             assert (point >= np.array(region.low) - 0.003).all()
             assert (point <= np.array(region.high) + 0.003).all()
@@ -46,7 +47,16 @@ def test_episodes_begin_and_end_in_their_regions_and_touch_nothing(robot: RobotC
 def test_a_region_inside_an_obstacle_is_refused(robot: RobotConfig, chain: KinematicChain, wall: TaskConfig) -> None:
     inside = Region(low=(0.5, -0.01, 0.2), high=(0.6, 0.01, 0.3))
     with pytest.raises(TaustackError, match="without touching something"):
-        configuration_in(inside, MujocoPlant(robot, Scenario(obstacles=wall.obstacles)), chain, np.random.default_rng(0))
+        configuration_in(inside, MujocoPlant(robot, Scenario(obstacles=wall.obstacles)), chain, np.random.default_rng(0), robot.home)
+
+
+def test_a_start_is_looked_for_near_the_joint_positions_that_the_task_names(robot: RobotConfig, chain: KinematicChain) -> None:
+    behind = load_task(robot, "behind")
+    assert behind.start_near is not None
+    scenario = scenario_of_task(robot, behind, Scenario(), np.random.default_rng(0))
+    assert scenario.initial_q is not None
+    assert abs(scenario.initial_q[0] - behind.start_near[0]) < 1.0
+    assert chain.position(np.array(scenario.initial_q))[0] < -0.25
 
 
 def test_the_plan_keeps_the_arm_off_an_obstacle_that_appears_on_its_way(robot: RobotConfig, task: TaskConfig, bundle: Bundle, chain: KinematicChain) -> None:
@@ -71,7 +81,7 @@ def test_the_plan_keeps_the_arm_off_an_obstacle_that_appears_on_its_way(robot: R
     assert nearest[True] > 0.0
 
 
-@pytest.mark.parametrize(("planner", "reached", "touched"), [("direct", range(2), range(EPISODES + 1)), ("straight", range(EPISODES, EPISODES + 1), range(1))])
+@pytest.mark.parametrize(("planner", "reached", "touched"), [("direct", range(2), range(EPISODES + 1)), ("straight", ALL, range(1)), ("tdm", ALL, range(1))])
 def test_mppi_alone_stops_at_the_wall_and_over_subgoals_it_gets_past(robot: RobotConfig, planner: str, reached: range, touched: range) -> None:
     specs = [
         EpisodeSpec(robot=robot.folder, task="wall", scenario="nominal", planner=planner, bundle=robot.folder / "bundle", seed=1, index=i)
@@ -81,6 +91,20 @@ def test_mppi_alone_stops_at_the_wall_and_over_subgoals_it_gets_past(robot: Robo
     assert sum(e.success for e in done) in reached
     assert sum(e.contact_ticks > 0 for e in done) in touched
     assert sum(sum(e.violations.values()) for e in done) == 0
+
+
+@pytest.mark.parametrize("task", ["pocket", "behind"])
+def test_over_the_joints_the_arm_is_there_sooner_than_over_straight_lines(robot: RobotConfig, task: str) -> None:
+    times = {}
+    for planner in ("straight", "tdm"):
+        specs = [
+            EpisodeSpec(robot=robot.folder, task=task, scenario="nominal", planner=planner, bundle=robot.folder / "bundle", seed=1, index=i) for i in range(3)
+        ]
+        done = run_all(episode, specs, Workers(count=1))
+        assert all(e.success for e in done)
+        assert sum(e.contact_ticks for e in done) == 0
+        times[planner] = np.median([e.time_to_goal_s for e in done])
+    assert times["tdm"] < 0.95 * times["straight"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from taustack.controllers.tdm import read_tdm
 from taustack.errors import UnknownName
 from taustack.kinematics import KinematicChain
 from taustack.models.tdm.task import GoalTask
-from taustack.sim.tdm_tasks.arm_reach import ArmReach
+from taustack.sim.tdm_tasks.arm import ArmReach
 from taustack.sim.tdm_tasks.catalogue import make_task
 from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS
 

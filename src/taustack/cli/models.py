@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.output import workers_of
-from taustack.cli.retrain import add_gate_arguments, base_bundle, conclude
+from taustack.cli.retrain import add_gate_arguments, base_bundle, conclude, gate_suite
 from taustack.errors import BadInput
 
 if TYPE_CHECKING:
@@ -24,6 +23,11 @@ def add(commands: Any) -> None:
     show = actions.add_parser("show", help="print a bundle's manifest in short, and what the gate said of it")
     show.add_argument("bundle", type=Path, help="folder of the bundle")
     show.set_defaults(function=show_manifest)
+    joining = actions.add_parser("join", help="write a bundle of another one and a temporal difference model")
+    joining.add_argument("base", type=Path, help="folder of the bundle")
+    joining.add_argument("tdm", type=Path, help="folder of a training of `taustack train tdm --goal-space joint_positions`, or a bundle that has one")
+    joining.add_argument("--out", type=Path, required=True, help="folder of the new bundle; may be the base's")
+    joining.set_defaults(function=join_tdm)
     listing = actions.add_parser("list", help="versions of a robot in the registry, and which one is live")
     listing.add_argument("--journal", action="store_true", help="print every promotion and rollback too")
     promote = actions.add_parser("promote", help="make a version live; a running stack takes it over between two plans")
@@ -57,6 +61,19 @@ def verify(options: argparse.Namespace) -> int:
     robot = load_robot(options.robot or robot_beside(options.bundle) or manifest.contract.robot)
     bundle = load_bundle(options.bundle, robot)
     print(f"ok: {options.bundle} ({manifest.name}/{manifest.version}, {len(manifest.files)} files, manifest {bundle.sha256})")
+    return 0
+
+
+def join_tdm(options: argparse.Namespace) -> int:
+    from taustack.config import load_robot
+    from taustack.controllers.bundle import load_bundle
+    from taustack.errors import while_writing
+    from taustack.models.tdm.bundle import join
+
+    with while_writing(options.out):
+        manifest = join(options.base, options.tdm, options.out)
+    bundle = load_bundle(options.out, load_robot(robot_beside(options.out) or manifest.contract.robot))
+    print(f"ok: {options.out} ({manifest.name}/{manifest.version}, {len(manifest.files)} files, manifest {bundle.sha256})")
     return 0
 
 
@@ -131,12 +148,12 @@ def judge(options: argparse.Namespace) -> int:
     from taustack.config import load_robot, load_task
     from taustack.models.gate import load_rules
     from taustack.retraining.data import gather
-    from taustack.sim.gate import GateSuite, run_gate
+    from taustack.sim.gate import run_gate
 
     robot = load_robot(options.robot)
     load_task(robot, options.task)
     registry = registry_of(options)
-    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options))
+    suite = gate_suite(options, robot)
     data = gather(options.data, robot)
     verdict = run_gate(options.bundle, base_bundle(options.base, robot, registry), robot, data.runs, suite, load_rules(options.rules))
     return conclude(options, registry, options.bundle, verdict, options.work / "report")[0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taustack.models.registry import Registry
     from taustack.retraining.pipeline import Trained
     from taustack.retraining.tracking import Record
+    from taustack.sim.gate import GateSuite
 
 REFUSED = 3
 STEPS, MOST_EPOCHS = 40_000, 1500  # of training: few minutes of log need many passes, hours of it few
@@ -44,6 +45,9 @@ def add(commands: Any) -> None:
 
 def add_gate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--task", default="reach", help="task of the closed loop (default: %(default)s)")
+    command.add_argument(
+        "--subgoal-task", default="wall", help="task on which a temporal difference model has to lead around something; none: not tried (default: %(default)s)"
+    )
     command.add_argument("--scenario", nargs="+", default=["nominal"], help="scenarios of the closed loop: the robot as it is now (default: nominal)")
     command.add_argument("--episodes", type=int, default=20, help="episodes a scenario and bundle (default: %(default)s)")
     command.add_argument("--gate-seed", type=int, default=101, help="seed of the closed loop (default: %(default)s)")
@@ -51,6 +55,19 @@ def add_gate_arguments(command: argparse.ArgumentParser) -> None:
     add_workers(command)
     command.add_argument("--registry", type=Path, help="folder of the registry (default: TAUSTACK_REGISTRY, or ./registry)")
     command.add_argument("--json", type=Path, help="write the gate's report to this file")
+
+
+def gate_suite(options: argparse.Namespace, robot: RobotConfig) -> GateSuite:
+    """What the closed loop is tried on. Raises UnknownName for a task that the robot has not."""
+    from taustack.config import load_task
+    from taustack.sim.gate import GateSuite
+
+    led = None if options.subgoal_task == "none" or not (robot.folder / "tasks" / f"{options.subgoal_task}.yaml").is_file() else options.subgoal_task
+    for name in (options.task, *([led] if led else [])):
+        load_task(robot, name)
+    return GateSuite(
+        task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options), subgoal_task=led
+    )
 
 
 def retrain(options: argparse.Namespace) -> int:
@@ -164,10 +181,10 @@ def judge_candidate(options: argparse.Namespace, robot: RobotConfig, candidate: 
     from tqdm import tqdm
 
     from taustack.models.gate import load_rules
-    from taustack.sim.gate import GateSuite, run_gate
+    from taustack.sim.gate import run_gate
 
-    suite = GateSuite(task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options))
-    with tqdm(total=2 * options.episodes * len(suite.scenarios), desc="gate", unit="episode", disable=None) as bar:
+    suite = gate_suite(options, robot)
+    with tqdm(total=2 * options.episodes * (len(suite.scenarios) + (suite.subgoal_task is not None)), desc="gate", unit="episode", disable=None) as bar:
         return run_gate(candidate, base, robot, trained.held, suite, load_rules(options.rules), bar.update)
 
 

@@ -89,7 +89,9 @@ def draw_goals(options: argparse.Namespace) -> list[list[float]]:
     import numpy as np
 
     from taustack.config import load_robot, load_task
-    from taustack.controllers.subgoal_kinds import make_subgoal_planner
+    from taustack.controllers.bundle import load_bundle
+    from taustack.controllers.subgoal_kinds import OVER_A_MODEL, make_subgoal_planner
+    from taustack.controllers.tdm_bundle import tdm_of
     from taustack.sim.goals import draw_goal, scenario_of_task
     from taustack.sim.mjcf import chain_from_model
     from taustack.sim.plant import MujocoPlant
@@ -99,7 +101,10 @@ def draw_goals(options: argparse.Namespace) -> list[list[float]]:
         raise BadInput("argument", "--goals", options.goals, "1 to 1000")
     robot = load_robot(options.robot)
     task = load_task(robot, options.task)
-    make_subgoal_planner(options.kind, robot, task)
+    if options.kind in OVER_A_MODEL:
+        tdm_of(load_bundle(Path(options.bundle) if options.bundle else robot.folder / "bundle", robot), robot)
+    else:
+        make_subgoal_planner(options.kind, robot, task)
     rng = np.random.default_rng(options.seed)
     plant = MujocoPlant(robot, scenario_of_task(robot, task, load_scenario(options.scenario, robot.n), rng))
     chain = chain_from_model(plant.nominal, robot)

@@ -12,15 +12,17 @@ import numpy as np
 
 from taustack.config import RobotConfig, load_task
 from taustack.controllers.costs import COST_TERMS
-from taustack.manifest import MANIFEST, DataSource, sha256_of
+from taustack.manifest import MANIFEST, DataSource, Manifest, sha256_of
 from taustack.models.base import read_training
 from taustack.models.dataset import Run, write_dataset
 from taustack.models.delay import aligned
 from taustack.models.export import write_bundle
+from taustack.models.tdm.bundle import join
 from taustack.models.train_dynamics import History, Start, TrainConfig, disagreement, split_by_run, train, transitions
 from taustack.retraining.data import LoggedData
 from taustack.sim.gate import state_holdout
 from taustack.sim.mjcf import chain_from_model, compile_model
+from taustack.strict_yaml import load
 
 HOLDOUT = 0.2
 
@@ -73,4 +75,6 @@ def fine_tune(data: LoggedData, robot: RobotConfig, spec: RetrainSpec, work: Pat
         transitions=transitions(aligned(learned, steps)),
     )  # fmt: skip
     state_holdout(work / "candidate", robot, held, disagreement(model, transitions(aligned(held, steps))))
+    if load(Manifest, spec.base / MANIFEST).tdm is not None:
+        join(work / "candidate", spec.base, work / "candidate")
     return Trained(folder=work / "candidate", held=held, history=history, minutes=card.minutes)

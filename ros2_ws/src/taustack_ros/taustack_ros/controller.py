@@ -191,7 +191,7 @@ class Controller(Node):
         if self.ladder.name == "fallback":
             assert self.fallback is not None
             planner.reset()
-            return self.fallback.plan(newest, goal, planner.next_seq(), planner.obstacles)
+            return self.fallback.plan(newest, goal[:3], planner.next_seq(), planner.obstacles)
         planner.use_shards(None if self.ladder.step == 0 else 1)
         return dataclasses.replace(planner.plan(newest, goal, self._tau_s / planner.dt), planner=self.ladder.name)
 
@@ -222,7 +222,7 @@ class Controller(Node):
 
     def _on_subgoal(self, message: msg.Subgoal) -> None:
         try:
-            wanted = subgoal_of(message)
+            wanted = subgoal_of(message, self.robot.n)
         except BadInput as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return

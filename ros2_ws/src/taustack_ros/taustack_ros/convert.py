@@ -104,12 +104,12 @@ def measured(message: msg.RobotState, joints: JointMap) -> Measured:
     return Measured(state=state, seq=message.seq, epoch=message.epoch)
 
 
-def subgoal_of(message: msg.Subgoal) -> tuple[FloatArray, float] | None:
-    """Goal (3,) [m] and time left [s], or None if there is none. Raises BadInput that names the field."""
+def subgoal_of(message: msg.Subgoal, joints: int) -> tuple[FloatArray, float] | None:
+    """Goal (3,) [m], or (3 + n,) with joint positions after it, and time left [s]; None if there is none. Raises BadInput that names the field."""
     if not message.active:
         return None
-    if len(message.goal) != 3 or not np.isfinite(message.goal).all():
-        raise BadInput("topic subgoal", "goal", list(message.goal), "3 finite coordinates")
+    if len(message.goal) not in (3, 3 + joints) or not np.isfinite(message.goal).all():
+        raise BadInput("topic subgoal", "goal", list(message.goal), f"3 finite coordinates, or these and {joints} joint positions")
     if not (np.isfinite(message.tau_s) and message.tau_s >= 0):
         raise BadInput("topic subgoal", "tau_s", message.tau_s, "a finite time of at least 0")
     return np.array(message.goal), float(message.tau_s)

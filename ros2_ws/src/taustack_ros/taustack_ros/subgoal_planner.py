@@ -1,11 +1,13 @@
-"""subgoal_planner: takes goals through `reach_goal` and says where to be next. Kind `direct`: the goal itself; `straight`: around obstacles."""
+"""subgoal_planner: takes goals through `reach_goal` and says where to be next. Kind `direct`: the goal itself; `straight`: around obstacles;
+`tdm`: over what the bundle's temporal difference model says can be reached."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
@@ -18,15 +20,17 @@ from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.subgoal_kinds import KINDS, make_subgoal_planner
-from taustack.controllers.subgoals import Subgoal
-from taustack.errors import BadInput, UnknownName
+from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.subgoal_kinds import KINDS, OVER_A_MODEL, make_subgoal_planner
+from taustack.errors import BadInput, TaustackError
 from taustack.layout import RobotState
 from taustack.obstacles import Obstacle, obstacle_rows, point_distances
+from taustack.realtime import give_way
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
 from taustack_ros.process import run_node
+from taustack_ros.pursuit import Pursuit, feedback_of, point_of
 
 STALE_STATE_S = 0.5
 SILENT_S = 1.0  # without a sign of life the controller is taken for dead
@@ -37,37 +41,6 @@ SAME_M = 1e-3  # a subgoal that moved by less is not sent again
 FLOOD = 20  # goals in a second; more are refused
 
 
-@dataclass(kw_only=True)
-class Pursuit:
-    """A goal that runs."""
-
-    handle: ServerGoalHandle
-    goal: np.ndarray
-    tolerance: float
-    hold_s: float
-    timeout_s: float
-    started: float
-    done: Future
-    subgoal: Subgoal | None = None
-    sent: np.ndarray | None = None
-    due: float = 0.0
-    moving: bool = False
-    error: float = float("nan")
-    entered: float | None = None
-
-    def look(self, ee: np.ndarray, now: float) -> None:
-        """Take note of where the end effector is."""
-        self.error = float(np.linalg.norm(ee - self.goal))
-        if self.error > self.tolerance:
-            self.entered = None
-        elif self.entered is None:
-            self.entered = now
-
-    def held(self, now: float) -> bool:
-        """True once it stayed within the tolerance for hold_s."""
-        return self.entered is not None and now - self.entered >= self.hold_s
-
-
 class SubgoalPlanner(Node):
     """See the module. A newer goal preempts the one that runs."""
 
@@ -76,7 +49,10 @@ class SubgoalPlanner(Node):
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
-        self._planner = make_subgoal_planner(kind, self.robot, self.task)
+        self._kind = kind
+        self._bundle: Bundle | None = None
+        self._planner = make_subgoal_planner(kind if kind not in OVER_A_MODEL else "direct", self.robot, self.task)
+        self._ready = kind not in OVER_A_MODEL
         self.add_on_set_parameters_callback(self._on_parameters)
         self._joints: JointMap | None = None
         self._state: RobotState | None = None
@@ -92,6 +68,7 @@ class SubgoalPlanner(Node):
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_subscription(topics.OBSTACLES.type, topics.OBSTACLES.name, self._on_obstacles, topics.OBSTACLES.qos)
         self.create_subscription(topics.HEARTBEAT.type, topics.HEARTBEAT.name, self._on_heartbeat, topics.HEARTBEAT.qos)
+        self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
         self.create_timer(WATCH_S, self._watch)
         self._server = ActionServer(
             self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT,
@@ -127,12 +104,34 @@ class SubgoalPlanner(Node):
         """Another kind takes over with the next subgoal."""
         for change in (c for c in changes if c.name == "kind"):
             try:
-                planner = make_subgoal_planner(str(change.value), self.robot, self.task)
-            except UnknownName as error:
+                self._use(str(change.value))
+            except TaustackError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            planner.set_obstacles(self._obstacles)
-            self._planner = planner
         return SetParametersResult(successful=True)
+
+    def _use(self, kind: str) -> None:
+        """Plan subgoals with a kind from now on. Raises as `make_subgoal_planner`; then the one of before stays."""
+        if kind in OVER_A_MODEL and self._bundle is None:
+            raise BadInput("topic model", "", "nothing yet", f"an announced bundle, for subgoals by {kind}")
+        planner = make_subgoal_planner(kind, self.robot, self.task, self._bundle)
+        planner.set_obstacles(self._obstacles)
+        self._planner, self._kind, self._ready = planner, kind, True
+
+    def _on_model(self, message: msg.Model) -> None:
+        """Another bundle is live: verified here as well, beside the work, it takes over with the next subgoal."""
+        threading.Thread(target=self._take, args=(message,), name="take bundle", daemon=True).start()
+
+    def _take(self, message: msg.Model) -> None:
+        give_way()
+        try:
+            bundle = load_bundle(Path(message.path), self.robot)
+            if bundle.sha256 != message.sha256:
+                raise BadInput(message.path, "sha256", bundle.sha256, f"{message.sha256}, as announced on `model`")
+            self._bundle = bundle
+            if self._kind in OVER_A_MODEL:
+                self._use(self._kind)
+        except TaustackError as error:
+            self.get_logger().error(f"version {message.version} is not taken for subgoals: {error}")
 
     def _on_heartbeat(self, message: msg.Heartbeat) -> None:
         """Whether there is a controller: the graph's own list of names loses some when nodes come and go, and keeps dead ones."""
@@ -167,13 +166,15 @@ class SubgoalPlanner(Node):
             value = getattr(request, name)
             if not (np.isfinite(value) and value >= 0):
                 return f"{name}: got {value}, expected a finite value of at least 0"
-        point = _point(request)
+        point = point_of(request)
         expected = self.robot.workspace.fault(point)
         if expected is not None:
             return f"target.point: got {point.tolist()}, expected {expected}"
         depth = float(point_distances(point, obstacle_rows(self._obstacles)).min(initial=np.inf))
         if depth < 0:
             return f"target.point: got {point.tolist()}, {-1e3 * depth:.0f} mm inside an obstacle, expected one outside of them"
+        if not self._ready:
+            return f"model: got none with a temporal difference model yet, expected one for subgoals by {self._kind}"
         if self._forbidden:
             return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
         if now - self._controller_at > SILENT_S:
@@ -185,7 +186,7 @@ class SubgoalPlanner(Node):
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
         request, success = handle.request, self.task.success
         pursuit = Pursuit(
-            handle=handle, goal=_point(request), tolerance=request.tolerance or success.tolerance, hold_s=request.hold_s or success.hold_s,
+            handle=handle, goal=point_of(request), tolerance=request.tolerance or success.tolerance, hold_s=request.hold_s or success.hold_s,
             timeout_s=request.timeout_s or success.timeout_s, started=time.monotonic(), done=Future(),
         )  # fmt: skip
         if self._pursuit is not None:
@@ -203,14 +204,15 @@ class SubgoalPlanner(Node):
         if now < pursuit.due:
             return
         pursuit.due = now + 1 / self.task.subgoals.rate_hz
-        chosen = self._planner.choose(self._state, pursuit.goal)
+        planner = self._planner  # another thread may exchange it
+        chosen = planner.choose(self._state, pursuit.goal)
         self._received_at += time.monotonic() - now  # states that came meanwhile wait in line: that is no silence
         if not chosen.free:
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
         pursuit.subgoal = chosen
-        if pursuit.sent is None or np.abs(chosen.point - pursuit.sent).max() > SAME_M:
-            pursuit.sent = chosen.point
-            self._send(chosen.point, chosen.tau_s)
+        if pursuit.sent is None or pursuit.sent.size != chosen.goal.size or np.abs(chosen.goal - pursuit.sent).max() > SAME_M:
+            pursuit.sent = chosen.goal
+            self._send(chosen.goal)
 
     def _watch(self) -> None:
         """Follow the running goal: feedback, success, or why it ends."""
@@ -232,7 +234,7 @@ class SubgoalPlanner(Node):
             self._finish(pursuit, "timed out")
         else:
             self._lead(pursuit, now)
-            pursuit.handle.publish_feedback(_feedback(pursuit, now))
+            pursuit.handle.publish_feedback(feedback_of(pursuit, now))
 
     def _finish(self, pursuit: Pursuit, fault: str) -> None:
         """End a goal; unless it was reached or preempted, the subgoal ends with it and the robot holds."""
@@ -251,21 +253,12 @@ class SubgoalPlanner(Node):
         elapsed = time.monotonic() - pursuit.started
         pursuit.done.set_result(ReachGoal.Result(reached=not fault, final_error=pursuit.error, elapsed_s=elapsed, message=fault or "reached"))
 
-    def _send(self, goal: np.ndarray | None, tau_s: float = 0.0) -> None:
+    def _send(self, goal: np.ndarray | None) -> None:
+        """Publish a subgoal, to be reached as soon as possible."""
         self._seq += 1
-        out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist(), tau_s=tau_s)
+        out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist())
         out.header.stamp, out.header.frame_id = self.get_clock().now().to_msg(), self.robot.base_frame
         self._subgoal.publish(out)
-
-
-def _feedback(pursuit: Pursuit, now: float) -> ReachGoal.Feedback:
-    subgoal = pursuit.subgoal
-    told = {"expected_s": subgoal.time_s, "tau_s": subgoal.tau_s, "free": subgoal.free} if subgoal is not None else {}
-    return ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started, **told)
-
-
-def _point(request: ReachGoal.Goal) -> np.ndarray:
-    return np.array([request.target.point.x, request.target.point.y, request.target.point.z])
 
 
 def main() -> None:

@@ -1,0 +1,55 @@
+"""A goal that the subgoal planner pursues: how near it is, how long it was held, and what its client is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+from taustack_msgs.action import ReachGoal
+
+from taustack.controllers.subgoals import Subgoal
+
+
+@dataclass(kw_only=True)
+class Pursuit:
+    """A goal that runs."""
+
+    handle: ServerGoalHandle
+    goal: np.ndarray
+    tolerance: float
+    hold_s: float
+    timeout_s: float
+    started: float
+    done: Future
+    subgoal: Subgoal | None = None
+    sent: np.ndarray | None = None
+    due: float = 0.0
+    moving: bool = False
+    error: float = float("nan")
+    entered: float | None = None
+
+    def look(self, ee: np.ndarray, now: float) -> None:
+        """Take note of where the end effector is."""
+        self.error = float(np.linalg.norm(ee - self.goal))
+        if self.error > self.tolerance:
+            self.entered = None
+        elif self.entered is None:
+            self.entered = now
+
+    def held(self, now: float) -> bool:
+        """True once it stayed within the tolerance for hold_s."""
+        return self.entered is not None and now - self.entered >= self.hold_s
+
+
+def feedback_of(pursuit: Pursuit, now: float) -> ReachGoal.Feedback:
+    """What a client is told on the way."""
+    subgoal = pursuit.subgoal
+    told = {"expected_s": subgoal.time_s, "tau_s": subgoal.tau_s, "free": subgoal.free} if subgoal is not None else {}
+    return ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started, **told)
+
+
+def point_of(request: ReachGoal.Goal) -> np.ndarray:
+    """The goal (3,) [m] of a request."""
+    return np.array([request.target.point.x, request.target.point.y, request.target.point.z])
