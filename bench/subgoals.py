@@ -1,5 +1,7 @@
 """Planners of subgoals beside each other on a task with obstacles: `python bench/subgoals.py panda wall --json F --picture P`.
 
+`--also NAME=BUNDLE` adds a row of `tdm` over another bundle.
+
 Success, collisions (episodes in which the plant touched anything), time to goal and the time that a choice takes, and a picture of the
 ways: the end effector seen from above and from the front.
 """
@@ -17,6 +19,7 @@ import numpy as np
 
 from taustack.cli.output import add_workers, table, workers_of
 from taustack.config import RobotConfig, TaskConfig, load_robot, load_task
+from taustack.controllers.bundle import load_bundle
 from taustack.controllers.subgoal_kinds import KINDS, make_subgoal_planner
 from taustack.pool import run_all
 from taustack.sim.episode import Episode
@@ -26,13 +29,14 @@ DRAWN = 12  # episodes in the picture
 COLOURS = {True: "tab:green", False: "tab:red"}
 
 
-def choosing_ms(kind: str, robot: RobotConfig, task: TaskConfig, episodes: list[Episode]) -> tuple[float, float]:
-    """Median and 99th percentile of the time for a choice [ms], over states of the episodes."""
-    planner, took = make_subgoal_planner(kind, robot, task), []
+def choosing_ms(kind: str, robot: RobotConfig, task: TaskConfig, bundle: Path, episodes: list[Episode]) -> tuple[float, float]:
+    """Median and 99th percentile of the time for a choice [ms], over states of the episodes; the first one of a goal apart, which is several searches."""
+    planner, took = make_subgoal_planner(kind, robot, task, load_bundle(bundle, robot)), []
     for done in episodes:
         assert done.log is not None
         planner.reset()
-        for measured, _ in done.log.plans[::10]:
+        planner.choose(done.log.plans[0][0].state, done.goal)
+        for measured, _ in done.log.plans[5::5]:
             began = time.perf_counter()
             planner.choose(measured.state, done.goal)
             took.append(1e3 * (time.perf_counter() - began))
@@ -73,6 +77,7 @@ def main() -> int:
     parser.add_argument("robot")
     parser.add_argument("task")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--also", nargs="*", default=[], metavar="NAME=BUNDLE")
     parser.add_argument("--scenario", default="nominal")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--seed", type=int, default=3)
@@ -84,15 +89,16 @@ def main() -> int:
     task = load_task(robot, options.task)
     rows: list[dict[str, Any]] = []
     found: dict[str, list[Episode]] = {}
-    for kind in options.kinds:
-        same = {"robot": robot.folder, "task": options.task, "scenario": options.scenario, "bundle": robot.folder / "bundle", "seed": options.seed}
+    others = [(name, "tdm", Path(folder).resolve()) for name, _, folder in (row.partition("=") for row in options.also)]
+    for name, kind, bundle in [*((kind, kind, robot.folder / "bundle") for kind in options.kinds), *others]:
+        same = {"robot": robot.folder, "task": options.task, "scenario": options.scenario, "bundle": bundle, "seed": options.seed}
         specs = [EpisodeSpec(planner=kind, index=i, log=True, **same) for i in range(options.episodes)]
         began = time.perf_counter()
-        found[kind] = run_all(episode, specs, workers_of(options))
-        measured = metrics(found[kind], time.perf_counter() - began)
-        p50, p99 = choosing_ms(kind, robot, task, found[kind])
+        found[name] = run_all(episode, specs, workers_of(options))
+        measured = metrics(found[name], time.perf_counter() - began)
+        p50, p99 = choosing_ms(kind, robot, task, bundle, found[name])
         kept = ("success_rate", "collisions", "median_time_to_goal_s", "p90_time_to_goal_s", "median_final_error_m", "limit_violations", "median_plan_ms")
-        rows.append({"planner": kind, **{name: measured[name] for name in kept}, "choice_p50_ms": p50, "choice_p99_ms": p99})
+        rows.append({"planner": name, **{name: measured[name] for name in kept}, "choice_p50_ms": p50, "choice_p99_ms": p99})
         shown = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
         print(table(list(rows[0]), shown), flush=True)
     if options.json:

@@ -168,12 +168,13 @@ def test_a_posture_is_taken_where_it_is_asked_for_and_weighs_nothing_elsewhere(
         posture[[0, 2]] += [side, -side]
         planner = planner_of(bundle, robot, task)
         planner.set_weights(task.cost | {"goal_position": 0.0, "terminal": 0.0})
-        plan = planner.plan(Measured(state=at_home(0.0)), np.concatenate([goal, posture]))
+        for _ in range(10):  # from the same state: the plan gets better
+            plan = planner.plan(Measured(state=at_home(0.0)), np.concatenate([goal, posture]))
         assert plan.basis is not None
         assert plan.basis.goal.size == 3 + robot.n
         turned.append(plan.states[-1, 0] - robot.home[0])
-    assert turned[0] > 0.03
-    assert turned[1] < -0.03
+    assert turned[0] > 0.05
+    assert turned[1] < -0.05
     unasked = [planner_of(bundle, robot, task) for _ in range(2)]
     unasked[1].set_weights(task.cost | {"posture": 50.0})
     plans = [planner.plan(Measured(state=at_home(0.0)), GOAL) for planner in unasked]

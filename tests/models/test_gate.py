@@ -82,3 +82,36 @@ def test_rules_are_read_strictly(tmp_path: Path) -> None:
     path.write_text("open_loop: []\nlenient: true\n")
     with pytest.raises(BadInput, match=r"rules.yaml: (claim|lenient|worst_run|each_joint|closed_loop|plan_time)"):
         load_rules(path)
+
+
+NEW_TDM = {"tdm": {"one step": 0.01, "reached": 0.02}, "tdm_sha256": "b" * 64, "dynamics_sha256": "d" * 64}
+OLD_TDM = {"tdm": {"one step": 0.01, "reached": 0.03}, "tdm_sha256": "a" * 64, "dynamics_sha256": "d" * 64}
+
+
+def test_a_new_temporal_difference_model_over_the_same_dynamics_makes_the_claim() -> None:
+    result = verdict(measured(**NEW_TDM), measured(**OLD_TDM))
+    assert result.passed
+    assert not any("the claim" in line.what for line in result.lines)
+    no_better = measured(**(NEW_TDM | {"tdm": {"one step": 0.01, "reached": 0.0295}}))
+    assert [line.split(":")[0] for line in failing(verdict(no_better, measured(**OLD_TDM)))] == ["temporal difference model, reached [rad or m]"]
+
+
+@pytest.mark.parametrize(
+    ("tdm", "line"),
+    [
+        ({"one step": 0.2, "reached": 0.01}, "one step"),  # another robot, a joint's sign
+        ({"one step": 0.01, "reached": 0.5}, "reached"),  # shuffled labels
+        ({"one step": float("nan"), "reached": 0.01}, "one step"),
+        ({}, "one step"),
+    ],
+)
+def test_a_bad_temporal_difference_model_is_refused_whether_or_not_the_live_bundle_has_one(tdm: dict[str, float], line: str) -> None:
+    for live in (measured(), measured(**OLD_TDM)):
+        lines = failing(verdict(measured(0.5, **(NEW_TDM | {"tdm": tdm, "dynamics_sha256": "e" * 64})), live))
+        assert any(line in said for said in lines)
+
+
+def test_a_candidate_must_not_take_the_live_model_away_and_what_is_taken_along_is_not_on_trial() -> None:
+    assert failing(verdict(measured(0.5), measured(**OLD_TDM)))[0].startswith("temporal difference model:")
+    bad = OLD_TDM | {"tdm": {"one step": 9.0, "reached": 9.0}}
+    assert verdict(measured(0.5, **(bad | {"dynamics_sha256": "e" * 64})), measured(**bad)).passed

@@ -74,7 +74,7 @@ def read(kind: str, message: Any) -> None:
         gate = PlanGate(PlanRules(nu=7, max_jump=plan.actions[0] * 0 + 0.5))
         gate.admit(plan, 0.0, lambda _: plan.actions[0] * 0)
     elif kind == "subgoal":
-        subgoal_of(message)
+        subgoal_of(message, len(NAMES))
     elif kind == "obstacle":
         obstacles_of(msg.Obstacles(obstacles=[message]), "base")
     else:

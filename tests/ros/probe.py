@@ -338,8 +338,16 @@ def obstacles(probe: Probe) -> Any:
         if future.result().result.reached:
             break
     plan, result = probe.newest["plan"], future.result().result
+    tdm = kind("tdm")
+    assert probe.until(lambda: kind("tdm")[0])
+    back, sizes, told = probe.accepted(probe.goal(0.5, -0.3, 0.25, timeout_s=60.0)).get_result_async(), set(), time.monotonic() + 90.0
+    while not back.done() and time.monotonic() < told:
+        rclpy.spin_once(probe, timeout_sec=0.02)
+        sizes.add(len(probe.newest["plan"].goal))
+    out_of_reach = probe.send(probe.goal(-0.02, 0.0, 0.02)).accepted
     tell("")
     return {
+        "tdm": tdm, "back": back.result().result.reached, "sizes": sorted(sizes), "out_of_reach": out_of_reach,
         "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": result.reached, "message": result.message,
         "nearest": nearest,
         "highest": highest, "rows": list(plan.obstacles), "direct": kind("direct"),

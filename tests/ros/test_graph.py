@@ -128,7 +128,7 @@ def test_obstacles_on_the_topic_are_planned_around_and_bad_ones_refused(graph: G
     assert answer["start"]["reached"]
     assert answer["straight"][0]
     assert answer["curly"] == [False, answer["curly"][1]]
-    assert "direct, straight" in answer["curly"][1]
+    assert "direct, straight, tdm" in answer["curly"][1]
     assert not answer["inside"]
     assert "inside an obstacle" in graph.log.getvalue()
     assert "header.frame_id: got map" in graph.log.getvalue()
@@ -136,4 +136,9 @@ def test_obstacles_on_the_topic_are_planned_around_and_bad_ones_refused(graph: G
     assert answer["nearest"] > 0.02
     assert answer["highest"] > 0.40  # over it
     assert answer["rows"] == pytest.approx([0.55, 0.0, 0.2, 0.3, 0.02, 0.2, 0.0])
+    assert answer["tdm"][0], answer["tdm"]
+    assert answer["back"], graph.log.getvalue()[-3000:]
+    assert 10 in answer["sizes"]  # a point and joint positions
+    assert not answer["out_of_reach"]
+    assert "out of reach" in graph.log.getvalue()
     assert answer["direct"][0]

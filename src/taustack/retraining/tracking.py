@@ -35,6 +35,17 @@ class Record:
         self._run, self._lost = "", False
         self._attempt(lambda: self._open(experiment, {k: str(v) for k, v in parameters.items()}, work))
 
+    @staticmethod
+    def _made(client: Any, experiment: str) -> str:
+        """A new experiment, or the one that another process made meanwhile."""
+        try:
+            return str(client.create_experiment(experiment))
+        except Exception:
+            made = client.get_experiment_by_name(experiment)
+            if made is None:
+                raise
+            return str(made.experiment_id)
+
     def _open(self, experiment: str, parameters: dict[str, str], work: Path) -> None:
         for key, value in DEFAULTS.items():
             os.environ.setdefault(key, value)
@@ -42,7 +53,7 @@ class Record:
 
         client = MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or Path(LOCAL).resolve().as_uri())
         found = client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else client.create_experiment(experiment)
+        number = found.experiment_id if found else self._made(client, experiment)
         key = hashlib.sha256(json.dumps([experiment, parameters], sort_keys=True).encode()).hexdigest()
         self._run = self._known(work, key) or client.create_run(number, run_name=work.name).info.run_id
         self._client = client

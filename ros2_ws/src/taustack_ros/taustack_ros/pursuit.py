@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,10 @@ class Pursuit:
 def feedback_of(pursuit: Pursuit, now: float) -> ReachGoal.Feedback:
     """What a client is told on the way."""
     subgoal = pursuit.subgoal
-    told = {"expected_s": subgoal.time_s, "tau_s": subgoal.tau_s, "free": subgoal.free} if subgoal is not None else {}
+    told = {"left": math.nan, "probability": math.nan}
+    if subgoal is not None:
+        told |= {"expected_s": subgoal.time_s, "tau_s": subgoal.tau_s, "free": subgoal.free}
+        told |= {name: value for name, value in (("left", subgoal.left_m), ("probability", subgoal.probability)) if value is not None}
     return ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started, **told)
 
 

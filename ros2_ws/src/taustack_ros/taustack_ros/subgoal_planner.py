@@ -21,8 +21,10 @@ from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.guarded import Guarded
 from taustack.controllers.subgoal_kinds import KINDS, OVER_A_MODEL, make_subgoal_planner
-from taustack.errors import BadInput, TaustackError
+from taustack.controllers.subgoals import Direct
+from taustack.errors import BadInput, TaustackError, UnknownName
 from taustack.layout import RobotState
 from taustack.obstacles import Obstacle, obstacle_rows, point_distances
 from taustack.realtime import give_way
@@ -38,6 +40,8 @@ WATCH_S = 0.1  # without states; with them it looks at each
 START_S = 8.0  # until a plan is followed at last; after that the goal's own time runs
 SLOW_START_S = 0.5
 SAME_M = 1e-3  # a subgoal that moved by less is not sent again
+REACH_M = 0.05  # a goal that the model says will be missed by more is out of reach
+WHEN_OUT_OF_REACH = ("refuse", "warn")
 FLOOD = 20  # goals in a second; more are refused
 
 
@@ -49,9 +53,13 @@ class SubgoalPlanner(Node):
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
+        self._when_out_of_reach = _one_of(
+            parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
+        )
         self._kind = kind
         self._bundle: Bundle | None = None
-        self._planner = make_subgoal_planner(kind if kind not in OVER_A_MODEL else "direct", self.robot, self.task)
+        self._direct = Direct(self.task.subgoals.speed)
+        self._planner = Guarded(make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct, self._direct)
         self._ready = kind not in OVER_A_MODEL
         self.add_on_set_parameters_callback(self._on_parameters)
         self._joints: JointMap | None = None
@@ -102,9 +110,12 @@ class SubgoalPlanner(Node):
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """Another kind takes over with the next subgoal."""
-        for change in (c for c in changes if c.name == "kind"):
+        for change in changes:
             try:
-                self._use(str(change.value))
+                if change.name == "kind":
+                    self._use(str(change.value))
+                elif change.name == "out_of_reach":
+                    self._when_out_of_reach = _one_of(str(change.value))
             except TaustackError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -115,7 +126,7 @@ class SubgoalPlanner(Node):
             raise BadInput("topic model", "", "nothing yet", f"an announced bundle, for subgoals by {kind}")
         planner = make_subgoal_planner(kind, self.robot, self.task, self._bundle)
         planner.set_obstacles(self._obstacles)
-        self._planner, self._kind, self._ready = planner, kind, True
+        self._planner, self._kind, self._ready = Guarded(planner, self._direct), kind, True
 
     def _on_model(self, message: msg.Model) -> None:
         """Another bundle is live: verified here as well, beside the work, it takes over with the next subgoal."""
@@ -181,6 +192,22 @@ class SubgoalPlanner(Node):
             return "controller: got no sign of life of it, expected a running one"
         if self._state is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
+        return self._out_of_reach(self._state, point, request.tolerance or self.task.success.tolerance)
+
+    def _out_of_reach(self, state: RobotState, point: np.ndarray, tolerance: float) -> str | None:
+        """What a planner that knows says of a goal that cannot be reached; only said in the log if `out_of_reach` asks for no more."""
+        planner, now = self._planner, time.monotonic()
+        if self._pursuit is not None:  # the one that works must not lose its way for a question
+            return None
+        planner.reset()
+        chosen = planner.choose(state, point)
+        self._received_at += time.monotonic() - now
+        if chosen.left_m is None or chosen.left_m <= max(tolerance, REACH_M):
+            return None
+        fault = f"target.point: got {point.tolist()}, out of reach by {1e3 * chosen.left_m:.0f} mm, expected one that the arm can come to"
+        if self._when_out_of_reach == "refuse":
+            return fault
+        self.get_logger().warning(f"reach_goal goes on: {fault}")
         return None
 
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
@@ -206,6 +233,9 @@ class SubgoalPlanner(Node):
         pursuit.due = now + 1 / self.task.subgoals.rate_hz
         planner = self._planner  # another thread may exchange it
         chosen = planner.choose(self._state, pursuit.goal)
+        if planner.fault:
+            then = "; straight to the goal from now on, until `kind` is set" if planner.given_up else ""
+            self.get_logger().error(f"subgoals by {self._kind}: {planner.fault}{then}", throttle_duration_sec=0.0 if then else 1.0)
         self._received_at += time.monotonic() - now  # states that came meanwhile wait in line: that is no silence
         if not chosen.free:
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
@@ -259,6 +289,12 @@ class SubgoalPlanner(Node):
         out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist())
         out.header.stamp, out.header.frame_id = self.get_clock().now().to_msg(), self.robot.base_frame
         self._subgoal.publish(out)
+
+
+def _one_of(when: str) -> str:
+    if when not in WHEN_OUT_OF_REACH:
+        raise UnknownName("way with goals out of reach", when, WHEN_OUT_OF_REACH)
+    return when
 
 
 def main() -> None:
