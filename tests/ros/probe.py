@@ -338,8 +338,8 @@ def obstacles(probe: Probe) -> Any:
         if future.result().result.reached:
             break
     plan, result = probe.newest["plan"], future.result().result
+    assert probe.until(lambda: kind("tdm")[0])  # once the bundle was taken
     tdm = kind("tdm")
-    assert probe.until(lambda: kind("tdm")[0])
     back, sizes, told = probe.accepted(probe.goal(0.5, -0.3, 0.25, timeout_s=60.0)).get_result_async(), set(), time.monotonic() + 90.0
     while not back.done() and time.monotonic() < told:
         rclpy.spin_once(probe, timeout_sec=0.02)

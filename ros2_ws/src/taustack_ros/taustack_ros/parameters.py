@@ -8,6 +8,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.node import Node
 
+from taustack.errors import UnknownName
+
 
 def text(node: Node, name: str, default: str, effect: str) -> str:
     """A string that is read once, at start."""
@@ -19,6 +21,13 @@ def choice(node: Node, name: str, default: str, choices: Sequence[str], effect: 
     """One of some names, which may be changed while the node runs; the node's callback refuses others."""
     descriptor = ParameterDescriptor(description=effect, additional_constraints=f"one of {', '.join(choices)}")
     return str(node.declare_parameter(name, default, descriptor).value)
+
+
+def one_of(choices: Sequence[str], value: str) -> str:
+    """The value, if it is one of the choices. Raises UnknownName."""
+    if value not in choices:
+        raise UnknownName("value", value, choices)
+    return value
 
 
 def number(node: Node, name: str, default: float, low: float, high: float, unit: str, effect: str, *, live: bool = False) -> float:

@@ -54,6 +54,18 @@ def feedback_of(pursuit: Pursuit, now: float) -> ReachGoal.Feedback:
     return ReachGoal.Feedback(distance=pursuit.error, elapsed_s=now - pursuit.started, **told)
 
 
+def fault_of(request: ReachGoal.Goal, base_frame: str) -> str | None:
+    """What is wrong with a request by itself, or None."""
+    frame = request.target.header.frame_id
+    if frame not in ("", base_frame):
+        return f"target.header.frame_id: got {frame!r}, expected {base_frame!r} or empty"
+    for name in ("tolerance", "hold_s", "timeout_s"):
+        value = getattr(request, name)
+        if not (np.isfinite(value) and value >= 0):
+            return f"{name}: got {value}, expected a finite value of at least 0"
+    return None
+
+
 def point_of(request: ReachGoal.Goal) -> np.ndarray:
     """The goal (3,) [m] of a request."""
     return np.array([request.target.point.x, request.target.point.y, request.target.point.z])

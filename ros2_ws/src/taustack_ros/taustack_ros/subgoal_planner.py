@@ -20,19 +20,19 @@ from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.bundle import load_bundle
 from taustack.controllers.guarded import Guarded
 from taustack.controllers.subgoal_kinds import KINDS, OVER_A_MODEL, make_subgoal_planner
 from taustack.controllers.subgoals import Direct
-from taustack.errors import BadInput, TaustackError, UnknownName
+from taustack.controllers.subgoals import SubgoalPlanner as Subgoals
+from taustack.errors import BadInput, TaustackError
 from taustack.layout import RobotState
 from taustack.obstacles import Obstacle, obstacle_rows, point_distances
-from taustack.realtime import give_way
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
 from taustack_ros.process import run_node
-from taustack_ros.pursuit import Pursuit, feedback_of, point_of
+from taustack_ros.pursuit import Pursuit, fault_of, feedback_of, point_of
 
 STALE_STATE_S = 0.5
 SILENT_S = 1.0  # without a sign of life the controller is taken for dead
@@ -53,11 +53,12 @@ class SubgoalPlanner(Node):
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
-        self._when_out_of_reach = _one_of(
-            parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
+        self._when_out_of_reach = parameters.one_of(
+            WHEN_OUT_OF_REACH, parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
         )
         self._kind = kind
-        self._bundle: Bundle | None = None
+        self._asked: np.ndarray | None = None
+        self._over_model: dict[str, Subgoals] = {}
         self._direct = Direct(self.task.subgoals.speed)
         self._planner = Guarded(make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct, self._direct)
         self._ready = kind not in OVER_A_MODEL
@@ -115,17 +116,21 @@ class SubgoalPlanner(Node):
                 if change.name == "kind":
                     self._use(str(change.value))
                 elif change.name == "out_of_reach":
-                    self._when_out_of_reach = _one_of(str(change.value))
+                    self._when_out_of_reach = parameters.one_of(WHEN_OUT_OF_REACH, str(change.value))
             except TaustackError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _use(self, kind: str) -> None:
         """Plan subgoals with a kind from now on. Raises as `make_subgoal_planner`; then the one of before stays."""
-        if kind in OVER_A_MODEL and self._bundle is None:
-            raise BadInput("topic model", "", "nothing yet", f"an announced bundle, for subgoals by {kind}")
-        planner = make_subgoal_planner(kind, self.robot, self.task, self._bundle)
+        if kind not in OVER_A_MODEL:
+            planner = make_subgoal_planner(kind, self.robot, self.task)
+        elif kind in self._over_model:
+            planner = self._over_model[kind]
+        else:
+            raise BadInput("topic model", "", "no bundle with a temporal difference model yet", f"one, for subgoals by {kind}")
         planner.set_obstacles(self._obstacles)
+        planner.reset()
         self._planner, self._kind, self._ready = Guarded(planner, self._direct), kind, True
 
     def _on_model(self, message: msg.Model) -> None:
@@ -133,12 +138,13 @@ class SubgoalPlanner(Node):
         threading.Thread(target=self._take, args=(message,), name="take bundle", daemon=True).start()
 
     def _take(self, message: msg.Model) -> None:
-        give_way()
+        """Sessions are built here, in a thread: in a callback the node would be taken for hung. At its own priority: it holds the interpreter meanwhile."""
         try:
             bundle = load_bundle(Path(message.path), self.robot)
             if bundle.sha256 != message.sha256:
                 raise BadInput(message.path, "sha256", bundle.sha256, f"{message.sha256}, as announced on `model`")
-            self._bundle = bundle
+            has_one = bundle.manifest.tdm is not None
+            self._over_model = {kind: make_subgoal_planner(kind, self.robot, self.task, bundle) for kind in OVER_A_MODEL if has_one}
             if self._kind in OVER_A_MODEL:
                 self._use(self._kind)
         except TaustackError as error:
@@ -170,13 +176,9 @@ class SubgoalPlanner(Node):
         self._recent.append(now)
         if flooded:
             return f"goals: got more than {FLOOD} in a second, expected fewer"
-        frame = request.target.header.frame_id
-        if frame not in ("", self.robot.base_frame):
-            return f"target.header.frame_id: got {frame!r}, expected {self.robot.base_frame!r} or empty"
-        for name in ("tolerance", "hold_s", "timeout_s"):
-            value = getattr(request, name)
-            if not (np.isfinite(value) and value >= 0):
-                return f"{name}: got {value}, expected a finite value of at least 0"
+        fault = fault_of(request, self.robot.base_frame)
+        if fault is not None:
+            return fault
         point = point_of(request)
         expected = self.robot.workspace.fault(point)
         if expected is not None:
@@ -200,7 +202,7 @@ class SubgoalPlanner(Node):
         if self._pursuit is not None:  # the one that works must not lose its way for a question
             return None
         planner.reset()
-        chosen = planner.choose(state, point)
+        chosen, self._asked = planner.choose(state, point), point
         self._received_at += time.monotonic() - now
         if chosen.left_m is None or chosen.left_m <= max(tolerance, REACH_M):
             return None
@@ -220,8 +222,9 @@ class SubgoalPlanner(Node):
             self._finish(self._pursuit, "preempted by a newer goal")
         assert self._state is not None
         pursuit.look(self._state.ee, pursuit.started)
-        self._planner.reset()
-        self._pursuit = pursuit
+        if self._asked is None or not np.array_equal(self._asked, pursuit.goal):  # else the way was just looked for
+            self._planner.reset()
+        self._asked, self._pursuit = None, pursuit
         self._lead(pursuit, pursuit.started)
         return await pursuit.done
 
@@ -289,12 +292,6 @@ class SubgoalPlanner(Node):
         out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist())
         out.header.stamp, out.header.frame_id = self.get_clock().now().to_msg(), self.robot.base_frame
         self._subgoal.publish(out)
-
-
-def _one_of(when: str) -> str:
-    if when not in WHEN_OUT_OF_REACH:
-        raise UnknownName("way with goals out of reach", when, WHEN_OUT_OF_REACH)
-    return when
 
 
 def main() -> None:
