@@ -63,7 +63,7 @@ class GateRules(StrictModel):
     claim: StepsRule
     closed_loop: ClosedLoopRule
     plan_time: RatioRule
-    tdm: TDMRule
+    tdm: TDMRule = TDMRule(one_step_most=0.05, reached_most=0.15, at_most=1.1, claim=0.95, reason="subgoals that cannot be reached lead nowhere")
 
 
 def load_rules(path: Path | None = None) -> GateRules:

@@ -23,6 +23,7 @@ from taustack.models.base import read_training
 from taustack.models.dataset import Run, write_dataset
 from taustack.models.export import write_bundle
 from taustack.models.registry import Registry
+from taustack.models.tdm.bundle import join
 from taustack.models.train_dynamics import Start, TrainConfig, train, transitions
 from taustack.retraining.data import gather
 from taustack.retraining.pipeline import RetrainSpec, fine_tune
@@ -82,6 +83,7 @@ def test_a_minute_of_log_makes_a_better_candidate_that_waits_for_a_person(
     assert registry.passed("1")
     manifest = load(Manifest, registry.path("1") / MANIFEST)
     assert manifest.delay_steps >= 1
+    assert manifest.tdm is not None
     assert manifest.data.minutes == pytest.approx(1.0)
     assert "taustack models promote panda 1" in capsys.readouterr().out
     page = (registry.path("1") / "report.html").read_text()
@@ -133,6 +135,7 @@ def candidate(folder: Path, robot: RobotConfig, chain: KinematicChain, model: to
         folder, model, robot, task.model_copy(update={"mppi": mppi}), chain, COST_TERMS, metrics={}, name="sabotage", version="1", command="test",  # type: ignore[arg-type]
         data=DataSource(scenario="s", seed=0, minutes=1.0, runs={}), seed=0,
     )  # fmt: skip
+    join(folder, robot.folder / "bundle", folder)  # as retraining does: the temporal difference model is taken along
     return folder
 
 
