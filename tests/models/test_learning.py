@@ -191,6 +191,7 @@ def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.T
     return (
         x,
         torch.tensor([0.5, 0.2, 0.4]),
+        home,
         torch.tensor(0.0),
         torch.tensor(float(horizon)),
         torch.zeros(horizon, 7),
@@ -204,9 +205,9 @@ def example(robot: RobotConfig, samples: int, horizon: int = 8) -> tuple[torch.T
 def test_the_plan_step_rolls_out_what_the_ensemble_predicts(untrained: DynamicsEnsemble, robot: RobotConfig, chain: KinematicChain) -> None:
     """Each sample keeps its member; normalisers folded into weights change nothing. Checked against a plain loop."""
     step, args = plan_module(untrained, robot, chain), example(robot, samples=10)
-    x, mean, noise = args[0], args[4], args[5]
+    x, mean, noise = args[0], args[5], args[6]
     with torch.no_grad():
-        _, states, *_ = step(*args[:7], torch.tensor(1e9), args[8])  # so warm that all samples weigh the same
+        _, states, *_ = step(*args[:8], torch.tensor(1e9), args[9])  # so warm that all samples weigh the same
         u = step._limited(mean.unsqueeze(1) + noise, x[21:])
         state = x.expand(5, 2, -1)
         plain = [x]
@@ -220,7 +221,7 @@ def test_past_the_trust_horizon_nothing_is_sampled_and_the_plan_comes_to_rest(un
     step, args = plan_module(untrained, robot, chain), example(robot, samples=10)
     with torch.no_grad():
         whole, *_ = step(*args)
-        short, *_ = step(*args[:3], torch.tensor(3.0), *args[4:])
+        short, *_ = step(*args[:4], torch.tensor(3.0), *args[5:])
     assert float(whole[-1].abs().max()) > 0.05
     np.testing.assert_allclose(short[-1].numpy(), 0.0, atol=1e-6)
     assert float(short[2].abs().max()) > 0.05
@@ -231,14 +232,14 @@ def test_the_plan_graph_agrees_with_torch_on_every_output(untrained: DynamicsEns
     path = tmp_path / "plan_mppi.onnx"
     args = example(robot, samples=20)
     # The exporter takes a size of one for good: the example has two obstacles.
-    two = torch.cat([args[8], args[8] + 0.05])
+    two = torch.cat([args[9], args[9] + 0.05])
     about = {"taustack": RobotContract.of(robot).model_dump_json()}
-    golden = export_graph(step, (*args[:8], two), INPUTS, OUTPUTS, path, about, {"obstacles": "n_obstacles"})
+    golden = export_graph(step, (*args[:9], two), INPUTS, OUTPUTS, path, about, {"obstacles": "n_obstacles"})
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for rows in (two, args[8], torch.cat([two, two + 0.1]), torch.tensor(obstacle_rows([]), dtype=torch.float32)):
+    for rows in (two, args[9], torch.cat([two, two + 0.1]), torch.tensor(obstacle_rows([]), dtype=torch.float32)):
         with torch.no_grad():
-            expected = dict(zip(OUTPUTS, step(*args[:8], rows), strict=True))
-        feed = {name: value.numpy() for name, value in zip(INPUTS, (*args[:8], rows), strict=True)}
+            expected = dict(zip(OUTPUTS, step(*args[:9], rows), strict=True))
+        feed = {name: value.numpy() for name, value in zip(INPUTS, (*args[:9], rows), strict=True)}
         for (name, value), found in zip(expected.items(), session.run(None, feed), strict=True):
             scale = max(1.0, float(value.abs().max()))
             assert np.abs(found - value.numpy()).max() / scale <= PARITY
@@ -249,7 +250,7 @@ def test_mppi_weights_the_actions_by_the_softmax_of_their_cost(untrained: Dynami
     step, args = plan_module(untrained, robot, chain), example(robot, samples=20)
     with torch.no_grad():
         mean, _, cost, _, sample_cost, effective, _ = step(*args)
-        u = step._limited(args[4].unsqueeze(1) + args[5], args[0][21:])
+        u = step._limited(args[5].unsqueeze(1) + args[6], args[0][21:])
     share = torch.softmax(-(sample_cost - sample_cost.min()) / 0.7, 0)
     np.testing.assert_allclose(mean.numpy(), (u * share[:, None]).sum(1).numpy(), atol=1e-6)
     assert float(effective) == pytest.approx(float(1 / (share**2).sum()), rel=1e-4)
