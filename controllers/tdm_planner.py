@@ -23,8 +23,8 @@ from taustack.obstacles import Obstacle, obstacle_rows
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
-BEGINNINGS = 2
-"""Searches for a new goal: from here, and from a random configuration. Each choice after it tries another one: more at once would be late."""
+BEGINNINGS = 6
+"""Searches for a new goal: from here, and from random configurations. Each choice after it tries another one."""
 WIDE, NARROW = 0.15, 0.04
 """Deviations of a search from nothing, and of one around the choice before, as shares of the joints' ranges."""
 PASSED = 0.12  # a configuration is passed when no joint is further from it [rad or m]
