@@ -38,6 +38,7 @@ class Guarded:
     def choose(self, state: RobotState, goal: FloatArray) -> Subgoal:
         """The next subgoal from a state towards a goal (3,) [m]."""
         if self.given_up:
+            self.fault = ""
             return self._direct.choose(state, goal)
         began, self.fault = self._clock(), ""
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from taustack.sim.gate import GateSuite
 
 REFUSED = 3
+SUBGOAL_TASK = "wall"
 STEPS, MOST_EPOCHS = 40_000, 1500  # of training: few minutes of log need many passes, hours of it few
 
 
@@ -46,7 +47,9 @@ def add(commands: Any) -> None:
 def add_gate_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--task", default="reach", help="task of the closed loop (default: %(default)s)")
     command.add_argument(
-        "--subgoal-task", default="wall", help="task on which a temporal difference model has to lead around something; none: not tried (default: %(default)s)"
+        "--subgoal-task",
+        default=SUBGOAL_TASK,
+        help="task on which a temporal difference model has to lead around something; none: not tried (default: %(default)s)",
     )
     command.add_argument("--scenario", nargs="+", default=["nominal"], help="scenarios of the closed loop: the robot as it is now (default: nominal)")
     command.add_argument("--episodes", type=int, default=20, help="episodes a scenario and bundle (default: %(default)s)")
@@ -62,7 +65,8 @@ def gate_suite(options: argparse.Namespace, robot: RobotConfig) -> GateSuite:
     from taustack.config import load_task
     from taustack.sim.gate import GateSuite
 
-    led = None if options.subgoal_task == "none" or not (robot.folder / "tasks" / f"{options.subgoal_task}.yaml").is_file() else options.subgoal_task
+    missing = options.subgoal_task == SUBGOAL_TASK and not (robot.folder / "tasks" / f"{SUBGOAL_TASK}.yaml").is_file()  # not every robot has the default
+    led = None if options.subgoal_task == "none" or missing else options.subgoal_task
     for name in (options.task, *([led] if led else [])):
         load_task(robot, name)
     return GateSuite(
