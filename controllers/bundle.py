@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +32,13 @@ class Bundle:
     sha256: str
     graphs: dict[str, bytes]
     golden: dict[str, NDArray[np.float32]]
+    _sessions: dict[str, ort.InferenceSession] = field(default_factory=dict, repr=False)
 
-    def session(self, file: str, threads: int = 1) -> ort.InferenceSession:
-        """A session on the CPU that neither spins nor falls back."""
-        return cpu_session(self.graphs[file], threads)
+    def session(self, file: str) -> ort.InferenceSession:
+        """The session of a graph, on one core, that neither spins nor falls back. Any number of threads may run it at once."""
+        if file not in self._sessions:
+            self._sessions[file] = cpu_session(self.graphs[file])
+        return self._sessions[file]
 
 
 def load_bundle(folder: Path, robot: RobotConfig | None = None) -> Bundle:

@@ -68,7 +68,7 @@ class MPPI:
         self.set_weights(task.cost)
         self.obstacles: Float32 = obstacle_rows(task.obstacles).astype(np.float32)
         self._executor = executor
-        self._sessions = [bundle.session(spec.file) for _ in range(spec.shards)]
+        self._session = bundle.session(spec.file)
         self._shards = spec.shards
         self._dynamics = bundle.session(DYNAMICS)
         self._noise_seed = int(rng.integers(2**63))
@@ -115,7 +115,7 @@ class MPPI:
 
     def use_shards(self, shards: int | None) -> None:
         """Plan with fewer samples: only so many of the shards; None: all of them."""
-        self._shards = shards if shards is not None else len(self._sessions)
+        self._shards = shards if shards is not None else self.bundle.manifest.plan.shards
 
     def next_seq(self) -> int:
         """The sequence number for a plan that another planner makes in this one's place."""
@@ -265,12 +265,12 @@ class MPPI:
         same = {key: np.asarray(value, dtype=np.float32) for key, value in same.items()}
         if self._bank.seed != basis.noise_seed:  # a logged plan of another planner is computed again
             self._bank = noise_bank(self.bundle, self.robot, self.config, basis.noise_seed)
-        sessions = self._sessions[: basis.shards]
-        feeds = [same | {"noise": self._bank.draw(seq, shard)} for shard in range(len(sessions))]
+        run = self._session.run
+        feeds = [same | {"noise": self._bank.draw(seq, shard)} for shard in range(basis.shards)]
         if self._executor is None:
-            return [session.run(None, feed) for session, feed in zip(sessions, feeds, strict=True)]
-        others = [self._executor.submit(session.run, None, feed) for session, feed in zip(sessions[1:], feeds[1:], strict=True)]
-        first = sessions[0].run(None, feeds[0])
+            return [run(None, feed) for feed in feeds]
+        others = [self._executor.submit(run, None, feed) for feed in feeds[1:]]
+        first = run(None, feeds[0])
         return [first, *(future.result() for future in others)]
 
 

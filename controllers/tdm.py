@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -21,19 +22,15 @@ class TDM:
     """tdm.onnx on the CPU, one thread.
 
     Args:
-        data: the graph, whose hash the caller has checked.
+        session: of the graph, whose hash the caller has checked.
         source: where it came from, for messages.
 
     Raises:
-        BundleRefused: no graph, no contract in its metadata, or other inputs and outputs than the contract says.
+        BundleRefused: no contract in its metadata, or other inputs and outputs than the contract says.
     """
 
-    def __init__(self, data: bytes, source: str | Path) -> None:
-        self.source = str(source)
-        try:
-            self._session = cpu_session(data)
-        except Exception as error:  # onnxruntime has an exception of its own for each kind of broken graph
-            raise BundleRefused(source, "", " ".join(str(error).split())[:150], "an ONNX graph") from None
+    def __init__(self, session: ort.InferenceSession, source: str | Path) -> None:
+        self.source, self._session = str(source), session
         self.contract = self._read_contract()
         names = tuple(i.name for i in self._session.get_inputs()), tuple(o.name for o in self._session.get_outputs())
         if names != (INPUTS, OUTPUTS):
@@ -92,4 +89,8 @@ def read_tdm(path: Path) -> TDM:
         raise BundleRefused(path, "", "no such file", "a tdm.onnx")
     if path.stat().st_size > SIZE_LIMIT_BYTES:
         raise BundleRefused(path, "", f"{path.stat().st_size} bytes", f"at most {SIZE_LIMIT_BYTES}")
-    return TDM(path.read_bytes(), path)
+    try:
+        session = cpu_session(path.read_bytes())
+    except Exception as error:  # onnxruntime has an exception of its own for each kind of broken graph
+        raise BundleRefused(path, "", " ".join(str(error).split())[:150], "an ONNX graph") from None
+    return TDM(session, path)

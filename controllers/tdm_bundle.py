@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import onnxruntime as ort
+
 from taustack.config import RobotConfig
 from taustack.controllers.tdm import TDM
 from taustack.errors import BundleRefused
@@ -22,7 +24,7 @@ class TDMBundle:
 
     spec: TDMSpec
     contract: TDMContract
-    plan: bytes
+    plan: ort.InferenceSession
     model: TDM
 
 
@@ -36,7 +38,7 @@ def tdm_of(bundle: Bundle, robot: RobotConfig) -> TDMBundle:
     if spec is None:
         raise BundleRefused(bundle.folder / MANIFEST, "tdm", "nothing", "a temporal difference model: `taustack train tdm`, then `taustack models join`")
     path = bundle.folder / spec.file
-    model = TDM(bundle.graphs[spec.file], path)
+    model = TDM(bundle.session(spec.file), path)
     found = model.contract.layout
     expected = layout_of(robot, "joint_positions", found.tau_max)
     for key in type(found).model_fields:
@@ -44,4 +46,4 @@ def tdm_of(bundle: Bundle, robot: RobotConfig) -> TDMBundle:
             raise BundleRefused(path, f"layout.{key}", getattr(found, key), f"{getattr(expected, key)}, as robot.yaml has it")
     if spec.chain.taus[-1] != found.tau_max:
         raise BundleRefused(bundle.folder / MANIFEST, "tdm.chain.taus", list(spec.chain.taus), f"a last one of {found.tau_max}, the tau_max of {spec.file}")
-    return TDMBundle(spec=spec, contract=model.contract, plan=bundle.graphs[spec.plan], model=model)
+    return TDMBundle(spec=spec, contract=model.contract, plan=bundle.session(spec.plan), model=model)

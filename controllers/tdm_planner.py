@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig, SubgoalConfig
-from taustack.controllers.session import cpu_session
 from taustack.controllers.subgoals import Subgoal
 from taustack.controllers.tdm_bundle import TDMBundle
 from taustack.errors import PlanFailed
@@ -62,7 +61,7 @@ class TDMSubgoals:
     ) -> None:
         self.robot, self.config, self.model, self.tolerance, self._seed = robot, config, model, tolerance, seed
         self._spec = model.spec.chain
-        self._session = cpu_session(model.plan)
+        self._session = model.plan
         self._range = robot.q_max - robot.q_min
         self._low, self._high = robot.q_min + MARGIN * self._range, robot.q_max - MARGIN * self._range
         self.set_obstacles(obstacles)

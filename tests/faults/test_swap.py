@@ -13,6 +13,7 @@ import yaml
 
 from taustack.bags.reader import decoded, open_bag
 from taustack.config import RobotConfig
+from taustack.controllers.rehearsal import TIMEOUT_S
 from taustack.manifest import MANIFEST, sha256_of
 from taustack.models.registry import LIVE, REPORT, Live, Registry
 
@@ -58,7 +59,7 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
     for act, name in ((lambda: registry.promote("1"), "first/1"), (lambda: registry.promote("2"), "second/2"), (registry.rollback, "first/1")):
         before = stack.log.getvalue().count("planning with")
         act()
-        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, 2 * WAIT_S), stack.log.getvalue()  # type: ignore[misc]
+        assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, TIMEOUT_S + WAIT_S), stack.log.getvalue()  # type: ignore[misc]
         assert stack.log.getvalue().rsplit("planning with ", 1)[1].startswith(name)
         stack.until(lambda: False, 1.0)
     assert "controller" not in stack.runner.restarted
@@ -74,7 +75,7 @@ def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stac
     path.write_bytes(data)
     live = Live(version="1", sha256=sha256_of(registry.path("1") / MANIFEST), at="now")  # as if it was altered after its promotion
     (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
-    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), 2 * WAIT_S), stack.log.getvalue()
+    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
     assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
     assert stack.until(lambda: stack.status().get("state") == "running")
     said = stack.ask("diagnostics")["dynamics_server: model"]

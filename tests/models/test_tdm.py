@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from taustack.controllers.tdm import TDM, read_tdm
+from taustack.controllers.tdm import read_tdm
 from taustack.errors import BadInput, BundleRefused
 from taustack.models.tdm.export import write_tdm
 from taustack.models.tdm.learner import TDMLearner
@@ -172,8 +172,10 @@ def test_what_a_model_cannot_answer_is_refused(graph: Path, change: dict[str, li
 def test_what_is_no_model_is_refused(graph: Path, tmp_path: Path, project: Path) -> None:
     with pytest.raises(BundleRefused, match="no such file"):
         read_tdm(tmp_path / "none.onnx")
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(graph.read_bytes()[:1000])
     with pytest.raises(BundleRefused, match="an ONNX graph"):
-        TDM(graph.read_bytes()[:1000], "cut.onnx")
+        read_tdm(cut)
     dynamics = next((project / "robots").glob("*/bundle/dynamics.onnx"))
     with pytest.raises(BundleRefused, match="the contract of a temporal difference model"):
         read_tdm(dynamics)

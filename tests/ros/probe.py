@@ -416,8 +416,8 @@ def press_service(probe: Probe) -> Any:
     }  # fmt: skip
 
 
-def flood_topics(probe: Probe, seconds: str) -> Any:
-    """Every input of the graph at once, as fast as it goes, with what nobody should follow."""
+def flood_topics(probe: Probe, seconds: str, messages: str) -> Any:
+    """Every input of the graph at once, as fast as it goes, with what nobody should follow: for so long, and until so many are out."""
     probe.ready()
     n = list(probe.newest["robot_state"].name)
     out = [
@@ -427,7 +427,7 @@ def flood_topics(probe: Probe, seconds: str) -> Any:
     ]  # fmt: skip
     publishers = [(probe.create_publisher(topic.type, topic.name, topic.qos), message) for topic, message in out]
     until, sent = time.monotonic() + float(seconds), 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or sent < int(messages):
         for publisher, message in publishers:
             publisher.publish(message)
             sent += 1

@@ -70,7 +70,7 @@ def test_no_action_moves_an_arm_beyond_its_limits(robot: RobotConfig) -> None:
         way = rng.choice([-1.0, 1.0], robot.n)
         for _ in range(task.steps):
             task.step(2 * limit * way)
-            state = task._plant.read()
+            state = task._arm.plant.read()
             assert ((state.q >= robot.q_min) & (state.q <= robot.q_max)).all()
             assert (np.abs(state.dq) <= robot.limits("velocity")).all()
 

@@ -16,7 +16,7 @@ from taustack_msgs.srv import PredictRollout
 from taustack.config import load_robot
 from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.drift import DriftMonitor
-from taustack.controllers.rehearsal import TIMEOUT_S, start_rehearsal
+from taustack.controllers.rehearsal import TIMEOUT_S, fault_of, start_rehearsal
 from taustack.errors import BadInput, TaustackError
 from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS
@@ -85,8 +85,9 @@ class DynamicsServer(Node):
         self._trying = None
         said = process.stdout.read().strip() if process.stdout is not None else ""
         try:
-            if process.returncode != 0:
-                raise TaustackError(said[-500:] or f"its rehearsal ended with exit code {process.returncode}")
+            fault = fault_of(process.returncode, said)
+            if fault is not None:
+                raise TaustackError(fault)
             bundle = self._load(self._folder(wanted), wanted)
         except TaustackError as error:
             self._refused = (wanted, str(error))
