@@ -16,15 +16,16 @@ from taustack.controllers.bundle import Bundle
 from taustack.controllers.noise import NoiseBank
 from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.trust import Trust
-from taustack.errors import PlanFailed, UnknownName
+from taustack.errors import BundleRefused, PlanFailed, UnknownName
 from taustack.layout import Measured, RobotState
-from taustack.manifest import DYNAMICS
+from taustack.manifest import DYNAMICS, MANIFEST
 from taustack.obstacles import Obstacle, obstacle_rows
+from taustack.tdm_layout import TERMINAL_TERM
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 HISTORY = 64  # measurements kept for the references of before
-POSTURE = "posture"
+POSTURE, TERMINAL = "posture", "terminal"
 NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
 
 
@@ -65,6 +66,10 @@ class MPPI:
         self.latency_s = self.config.latency_steps * self.dt
         self._delay_s = bundle.manifest.delay_steps * self.dt
         self.terms = spec.cost_terms
+        self.weights: Float32
+        self._end = TERMINAL_TERM if task.terminal == "tdm" else TERMINAL
+        if self._end == TERMINAL_TERM and TERMINAL_TERM not in self.terms:
+            raise BundleRefused(bundle.folder / MANIFEST, "plan.cost_terms", list(self.terms), f"{TERMINAL_TERM!r} too: `taustack models terminal`")
         self.set_weights(task.cost)
         self.obstacles: Float32 = obstacle_rows(task.obstacles).astype(np.float32)
         self._executor = executor
@@ -92,10 +97,10 @@ class MPPI:
         self.set_temperature(other.config.temperature)
         self.obstacles = other.obstacles
         weights = dict(zip(other.terms, other.weights.tolist(), strict=True))
-        self.set_weights({name: weights.get(name, float(own)) for name, own in zip(self.terms, self.weights, strict=True)})
+        self.weights = np.array([weights.get(name, float(own)) for name, own in zip(self.terms, self.weights, strict=True)], dtype=np.float32)
 
     def set_weights(self, cost: Mapping[str, float]) -> None:
-        """Set the weights of the cost terms; terms that are not named get 0.
+        """Set the weights of the cost terms; terms that are not named get 0. That of `terminal` goes to the term that the task ends with.
 
         Raises:
             UnknownName: a term that the plan graph does not have.
@@ -103,7 +108,14 @@ class MPPI:
         for name in cost:
             if name not in self.terms:
                 raise UnknownName("cost term", name, self.terms)
-        self.weights = np.array([cost.get(name, 0.0) for name in self.terms], dtype=np.float32)
+        own = {self._end if name == TERMINAL else name: weight for name, weight in cost.items()}
+        self.weights = np.array([own.get(name, 0.0) for name in self.terms], dtype=np.float32)
+
+    def set_weight(self, term: str, weight: float) -> None:
+        """Set the weight of one term, as `set_weights` does of all."""
+        at = self.terms.index(self._end if term == TERMINAL else term)
+        self.weights = self.weights.copy()
+        self.weights[at] = weight
 
     def set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
         """What is in the way from the next plan on."""
@@ -139,8 +151,7 @@ class MPPI:
         if np.shape(goal) not in ((3,), (3 + self.robot.n,)):
             raise PlanFailed(f"goal of shape {np.shape(goal)}, expected 3 coordinates, or these and {self.robot.n} joint positions")
         effective_t = state.t + self.latency_s
-        self._measured.append(state)
-        x = self.predict(state, effective_t)
+        x = self.expect(state, effective_t)
         basis = self._basis(np.array(goal, dtype=float), tau, self._shifted(effective_t, x))
         done = self.compute(x, basis, self._seq + 1)
         self._seq += 1
@@ -152,8 +163,17 @@ class MPPI:
             effective_samples=done.effective_samples, nonfinite_samples=done.nonfinite_samples,
             plan_time_s=time.perf_counter() - started, bundle_sha256=self.bundle.sha256, basis=basis,
         )  # fmt: skip
-        self._published.append(plan)
+        self.publish(plan)
         return plan
+
+    def expect(self, state: RobotState, t: float) -> FloatArray:
+        """Take a measurement, and say what it will have become at time t [s]: see `predict`."""
+        self._measured.append(state)
+        return self.predict(state, t)
+
+    def publish(self, plan: Plan) -> None:
+        """A plan that the tracker gets, this planner's or one in its place."""
+        self._published.append(plan)
 
     def compute(self, x: FloatArray, basis: Basis, seq: int) -> Computed:
         """The plan step itself: a pure function of the state (nx,) at its start, the basis and the plan's number.

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
+from taustack.controllers.planner import Planner
 from taustack.layout import Measured, RobotState
 from taustack.obstacles import Obstacle
 
@@ -80,15 +80,15 @@ class Direct:
 
 
 class Guided:
-    """A planner: MPPI towards the subgoals that another one chooses at its own rate, in process and in lockstep."""
+    """A planner: another one, MPPI say, towards the subgoals that another one chooses at its own rate, in process and in lockstep."""
 
-    def __init__(self, mppi: MPPI, subgoals: SubgoalPlanner, rate_hz: float) -> None:
-        self.mppi, self.subgoals, self._period = mppi, subgoals, 1.0 / rate_hz
+    def __init__(self, planner: Planner, subgoals: SubgoalPlanner, rate_hz: float) -> None:
+        self.planner, self.subgoals, self._period = planner, subgoals, 1.0 / rate_hz
         self._subgoal: Subgoal | None = None
         self._goal, self._due = np.zeros(3), 0.0
 
     def plan(self, measured: Measured, goal: FloatArray, tau: float = 0.0) -> Plan:
-        """Raises PlanFailed as MPPI does."""
+        """Raises PlanFailed as that one does."""
         if self._subgoal is None or not np.array_equal(goal, self._goal):
             self.subgoals.reset()
             self._goal, self._due = np.array(goal), measured.state.t
@@ -96,10 +96,10 @@ class Guided:
             self._subgoal = self.subgoals.choose(measured.state, goal)
             self._due += self._period
         last = np.array_equal(self._subgoal.point, goal)
-        return self.mppi.plan(measured, self._subgoal.goal, tau if last else 0.0)  # subgoals are reached as soon as possible
+        return self.planner.plan(measured, self._subgoal.goal, tau if last else 0.0)  # subgoals are reached as soon as possible
 
     def reset(self) -> None:
         """Forget earlier plans and subgoals."""
-        self.mppi.reset()
+        self.planner.reset()
         self.subgoals.reset()
         self._subgoal = None

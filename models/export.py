@@ -27,8 +27,10 @@ from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, 
 from taustack.models.base import write_training
 from taustack.models.ensemble import DynamicsEnsemble, Transitions
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
+from taustack.models.tdm.terminal import TERMINAL_FILE, TDMTerminal, write_terminal
 from taustack.obstacles import Obstacle, obstacle_rows
 from taustack.rollout import ActionBounds, CostTerm
+from taustack.tdm_layout import TERMINAL_TERM
 from taustack.version import code_version
 
 PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
@@ -108,12 +110,15 @@ def _slim(model: ir.Model) -> None:
 def write_bundle(
     folder: Path, model: DynamicsEnsemble, robot: RobotConfig, task: TaskConfig, chain: KinematicChain, terms: Mapping[str, CostTerm],
     *, data: DataSource, metrics: dict[str, float], name: str, version: str, command: str, seed: int, delay_steps: int = 0,
-    transitions: Transitions | None = None,
+    transitions: Transitions | None = None, terminal: TDMTerminal | None = None,
 ) -> Manifest:  # fmt: skip
     """Export the dynamics and the plan step of a task and write the whole bundle; it appears in `folder` at once or not at all.
 
     `transitions`: what the model learned from; a sample of it travels along, so that retraining does not forget it.
+    `terminal`: a cost term more, its networks travel along.
     """
+    if terminal is not None:
+        terms = {**terms, TERMINAL_TERM: terminal}
     folder.parent.mkdir(parents=True, exist_ok=True)
     contract = RobotContract.of(robot)
     about = {"taustack": contract.model_dump_json()}
@@ -133,6 +138,8 @@ def write_bundle(
         np.savez_compressed(work / GOLDEN, **golden)  # type: ignore[arg-type]
         if transitions is not None:
             write_training(work / TRAINING, model, transitions, seed)
+        if terminal is not None:
+            write_terminal(work / TERMINAL_FILE, terminal)
         manifest = Manifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
             contract=contract, state_layout=PARTS, delay_steps=delay_steps,

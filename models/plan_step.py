@@ -90,6 +90,7 @@ class MPPIPlanStep(nn.Module):
         self.members, self.n, self.dt = model.config.members, model.n, model.dt
         self.chain, self.capsules = chain.of_points, chain.of_capsules
         self.terms, self.clearance = tuple(terms), clearance
+        self.learned = nn.ModuleList([term for term in terms if isinstance(term, nn.Module)])
         buffers = {
             "velocity_limit": bounds.velocity, "rate_limit": bounds.rate, "q_min": q_limits[0], "q_max": q_limits[1],
         }  # fmt: skip

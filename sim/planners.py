@@ -13,10 +13,13 @@ from taustack.controllers.mppi import MPPI
 from taustack.controllers.planner import Planner
 from taustack.controllers.subgoal_kinds import KINDS, make_subgoal_planner
 from taustack.controllers.subgoals import Guided
+from taustack.controllers.tdm_bundle import tdm_of
+from taustack.controllers.tdm_policy import NAME as POLICY
+from taustack.controllers.tdm_policy import TDMPolicy
 from taustack.errors import UnknownName
 from taustack.sim.baselines import LeastSquaresVelocity
 
-PLANNERS = (*KINDS, "least_squares")
+PLANNERS = (*KINDS, POLICY, "least_squares")
 
 
 @functools.cache
@@ -35,6 +38,10 @@ def make_planner(name: str, robot: RobotConfig, task: TaskConfig, bundle: Path, 
     if name in KINDS:
         verified = _verified(bundle, robot.folder)
         return Guided(MPPI(verified, robot, task, rng), make_subgoal_planner(name, robot, task, verified), task.subgoals.rate_hz)
+    if name == POLICY:
+        verified = _verified(bundle, robot.folder)
+        policy = TDMPolicy(MPPI(verified, robot, task, rng), tdm_of(verified, robot), robot)
+        return Guided(policy, make_subgoal_planner("tdm", robot, task, verified), task.subgoals.rate_hz)
     if name == "least_squares":
         return LeastSquaresVelocity(robot)
     raise UnknownName("planner", name, PLANNERS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss
 
-from taustack.models.tdm.networks import Normaliser, Policy, Reach
+from taustack.models.tdm.networks import Normaliser, Policy, Reach, atom_levels
 from taustack.models.tdm.replay import Batch
 from taustack.models.tdm.spec import TDMConfig
 from taustack.tdm_layout import TDMLayout
@@ -47,7 +47,7 @@ class TDMLearner(nn.Module):
         self.noise = torch.Generator().manual_seed(config.seed)
         self.critic_optimiser = torch.optim.Adam(self.reach.parameters(), lr=config.critic_rate, fused=True)
         self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.actor_rate, fused=True)
-        self.register_buffer("levels", torch.tensor(config.quantiles, dtype=torch.float32))
+        self.register_buffer("levels", atom_levels())
 
     def set_rates(self, share: float) -> None:
         """Let both optimisers learn at this share of their rates."""
@@ -68,7 +68,7 @@ class TDMLearner(nn.Module):
     def update(self, batch: Batch) -> tuple[float, float]:
         """One step of critic and policy; their losses."""
         s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
-        found = self.reach(s, a, g, tau)
+        found = self.reach.atoms(s, a, g, tau)
         if self.config.quantiles:
             critic_loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
         else:
@@ -83,14 +83,17 @@ class TDMLearner(nn.Module):
         return float(critic_loss.detach()), actor_loss
 
     def _next(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """What the targets say of s_next: f' (twins, B, quantiles, ng)."""
+        """What the targets say of s_next: f' (twins, B, atoms, ng).
+
+        The action of quantiles is not smoothed: f would be the distribution of a robot whose actions are.
+        """
         left = (tau - 1.0).clamp_min(0.0)
         a = self.target_policy(s_next, g, left)
-        if self.config.learner == "td3":
+        if self.config.learner == "td3" and not self.config.quantiles:
             noise = torch.randn(a.shape, generator=self.noise) * SMOOTHING
             limit = self.target_policy.limit
             a = (a + noise.clamp(-SMOOTHING_BOUND, SMOOTHING_BOUND) * limit).clamp(-limit, limit)
-        return self.target_reach(s_next, a, g, left)  # type: ignore[no-any-return]
+        return self.target_reach.atoms(s_next, a, g, left)
 
     @torch.no_grad()
     def _next_distance(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ class TDMLearner(nn.Module):
 
     @torch.no_grad()
     def _next_states(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """Samples (twins, B, quantiles, ng) of the state reached, each twin after itself."""
+        """Samples (twins, B, atoms, ng) of the state reached, each twin after itself."""
         now = self.normaliser.phi(s_next)[None, :, None]
         return torch.where(tau[None, :, None, None] == 0, now, self._next(s_next, g, tau))
 

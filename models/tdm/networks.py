@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from taustack.models.tdm.spec import TDMConfig
 from taustack.tdm_layout import FreeMotion, TDMLayout
 
+ATOMS = 20
+"""Levels that a distribution is learned at, evenly spaced: bootstrapped from the few that are asked for alone it would shrink."""
 LAST_LAYER = 3e-3  # the networks begin near zero: f = phi(s), no action
 
 
@@ -114,26 +117,33 @@ class Free(nn.Module):
 class Reach(nn.Module):
     """f: the goal-space state reached after tau + 1 steps, the first of them with action a, when g is wanted.
 
-    `twins` networks side by side; `quantiles` values of each goal entry, one without.
+    `twins` networks side by side. With quantiles the network has ATOMS values of each goal entry, and what is asked for lies between them.
     """
 
     limit: Tensor
+    asked: Tensor
 
     def __init__(self, layout: TDMLayout, config: TDMConfig, normaliser: Normaliser) -> None:
         super().__init__()
         _, self.ng, na = layout.sizes
         self.twins = 2 if config.learner == "td3" else 1
-        self.quantiles = max(1, len(config.quantiles))
+        self.atoms_count = ATOMS if config.quantiles else 1
+        self.register_buffer("asked", between_atoms(config.quantiles) if config.quantiles else torch.ones(1, 1))
         self.residual = config.residual
         self.normaliser = normaliser
         self.free = Free(layout, layout.free_motion) if layout.free_motion is not None else None
         self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
-        self.net = Layers(self.twins, (normaliser.size + na, *config.hidden, self.ng * self.quantiles))
+        self.net = Layers(self.twins, (normaliser.size + na, *config.hidden, self.ng * self.atoms_count))
 
     def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """(twins, B, quantiles, ng) in physical units, of s (B, ns), a (B, na), g (B, ng), tau (B,)."""
+        atoms = self.atoms(s, a, g, tau)
+        return atoms if self.atoms_count == 1 else self.asked @ atoms
+
+    def atoms(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """(twins, B, ATOMS, ng), or one value in their place; otherwise as `forward`."""
         features = torch.cat([self.normaliser(s, g, tau), a / self.limit], -1)
-        raw: Tensor = self.net(features.expand(self.twins, -1, -1)).unflatten(-1, (self.quantiles, self.ng))
+        raw: Tensor = self.net(features.expand(self.twins, -1, -1)).unflatten(-1, (self.atoms_count, self.ng))
         if not self.residual:
             anywhere: Tensor = raw * self.normaliser.goal_std + self.normaliser.phi(self.normaliser.state_mean)
             return anywhere
@@ -141,6 +151,21 @@ class Reach(nn.Module):
         first = self.normaliser.phi(s) if self.free is None else self.free(s, a, g, tau)
         near: Tensor = first[:, None] + raw * reach[:, None]
         return near
+
+
+def atom_levels() -> Tensor:
+    """Levels (ATOMS,) of the atoms: each stands for as much of the distribution."""
+    return (torch.arange(ATOMS) + 0.5) / ATOMS
+
+
+def between_atoms(levels: Sequence[float]) -> Tensor:
+    """Weights (len(levels), ATOMS) of the atoms' values for those at other levels: linear between the nearest two, the last two's line beyond."""
+    at = torch.tensor(levels, dtype=torch.float32) * ATOMS - 0.5
+    low = at.floor().clamp(0, ATOMS - 2).long()
+    weights = torch.zeros(len(levels), ATOMS)
+    rows, share = torch.arange(len(levels)), at - low
+    weights[rows, low], weights[rows, low + 1] = 1 - share, share
+    return weights
 
 
 def first_twin(reach: Reach) -> Reach:

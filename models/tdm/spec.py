@@ -37,7 +37,7 @@ class TDMConfig:
     critic_rate: float = 1e-3
     actor_rate: float = 1e-4
     final_rates: float = 1.0
-    """Share of both that is left at the end of a training from logs; online, where the data changes, they stay."""
+    """Share of both that is left at the end; on the way they fall by the same factor in each step."""
     polyak: float = 0.005
     saturation_penalty: float = 1e-3
     """On the square of the policy's outputs before tanh."""

@@ -241,6 +241,10 @@ class TaskConfig(StrictModel):
     success: SuccessConfig = Field(default=SuccessConfig(), description="see SuccessConfig")
     mppi: MPPIConfig = Field(default=MPPIConfig(), description="see MPPIConfig")
     cost: dict[str, Annotated[float, Field(ge=0)]] = Field(description="weight of each cost term; terms that are not named weigh nothing")
+    terminal: Literal["distance", "tdm"] = Field(
+        default="distance",
+        description="what `cost.terminal` weighs where the horizon ends: the distance and speed there, or what a temporal difference model says will be left",
+    )
     subgoals: SubgoalConfig = Field(default=SubgoalConfig(), description="see SubgoalConfig")
     obstacles: Annotated[
         tuple[Obstacle, ...], Field(max_length=ROWS_LIMIT, description="what the planners know to be in the way; a simulation has it too")

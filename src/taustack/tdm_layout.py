@@ -13,6 +13,8 @@ from taustack.config import Positive
 from taustack.strict_yaml import StrictModel
 
 METADATA = "taustack_tdm"  # key in the metadata of the graph
+TERMINAL_TERM = "tdm"
+"""Name of the cost term that says what is left after the horizon; a task with `terminal: tdm` gives it the weight of `terminal`."""
 INPUTS = ("s", "a", "g", "tau")
 OUTPUTS = ("f", "q", "action")
 

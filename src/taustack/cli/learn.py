@@ -119,6 +119,8 @@ def train_dynamics(options: argparse.Namespace) -> int:
     for name in task.cost:
         if name not in COST_TERMS:
             raise UnknownName(f"cost term of task {task.name}", name, COST_TERMS)
+    if task.terminal == "tdm":
+        raise BadInput("argument", "--task", task.name, "one with `terminal: distance`; then `taustack models terminal` with the bundle")
     if options.epochs < 1:
         raise BadInput("argument", "--epochs", options.epochs, "at least 1")
     card, runs = read_dataset(options.data)

@@ -28,6 +28,12 @@ def add(commands: Any) -> None:
     joining.add_argument("tdm", type=Path, help="folder of a training of `taustack train tdm --goal-space joint_positions`, or a bundle that has one")
     joining.add_argument("--out", type=Path, required=True, help="folder of the new bundle; may be the base's")
     joining.set_defaults(function=join_tdm)
+    ending = actions.add_parser("terminal", help="write a bundle whose plan graph can end in what a temporal difference model says will be left")
+    ending.add_argument("base", type=Path, help="folder of the bundle")
+    ending.add_argument("tdm", type=Path, help="folder of a finished training of `taustack train tdm ROBOT`, goals the end effector's")
+    ending.add_argument("--task", required=True, help="task of the robot whose horizon and samples the plan graph gets")
+    ending.add_argument("--out", type=Path, required=True, help="folder of the new bundle")
+    ending.set_defaults(function=end_in_tdm)
     listing = actions.add_parser("list", help="versions of a robot in the registry, and which one is live")
     listing.add_argument("--journal", action="store_true", help="print every promotion and rollback too")
     promote = actions.add_parser("promote", help="make a version live; a running stack takes it over between two plans")
@@ -100,6 +106,28 @@ def show_manifest(options: argparse.Namespace) -> int:
     if (options.bundle / REPORT).is_file():
         rows.append(["gate", str(options.bundle / "report.html")])
     print(table(["entry", "value"], rows))
+    return 0
+
+
+def end_in_tdm(options: argparse.Namespace) -> int:
+    import sys
+
+    from taustack.config import load_robot, load_task
+    from taustack.controllers.bundle import load_bundle
+    from taustack.controllers.costs import COST_TERMS
+    from taustack.errors import while_writing
+    from taustack.models.again import write_again
+    from taustack.models.tdm.terminal import trained_terminal
+    from taustack.sim.mjcf import chain_from_model, compile_model
+
+    bundle = load_bundle(options.base)
+    robot = load_robot(bundle.manifest.contract.robot)
+    task, terminal = load_task(robot, options.task), trained_terminal(options.tdm)
+    with while_writing(options.out):
+        command = "taustack " + " ".join(sys.argv[1:])
+        write_again(options.base, options.out, robot, task, chain_from_model(compile_model(robot), robot), COST_TERMS, terminal, command)
+    load_bundle(options.out, robot)
+    print(f"{options.out}: verified; a task with `terminal: tdm` uses it")
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from taustack.config import RobotConfig, load_task
 from taustack.controllers.costs import COST_TERMS
 from taustack.manifest import MANIFEST, DataSource, Manifest, sha256_of
+from taustack.models.again import carried_terminal
 from taustack.models.base import read_training
 from taustack.models.dataset import Run, write_dataset
 from taustack.models.delay import aligned
@@ -72,7 +73,7 @@ def fine_tune(data: LoggedData, robot: RobotConfig, spec: RetrainSpec, work: Pat
         work / "candidate", model, robot, task, chain_from_model(compile_model(robot), robot), COST_TERMS,
         metrics={"holdout_mse": min(history.holdout_mse)}, name=f"{robot.name}-retrained", version="candidate", command=spec.command,
         data=DataSource(scenario="logs", seed=spec.seed, minutes=card.minutes, runs=card.runs), seed=spec.seed, delay_steps=steps,
-        transitions=transitions(aligned(learned, steps)),
+        transitions=transitions(aligned(learned, steps)), terminal=carried_terminal(spec.base),
     )  # fmt: skip
     state_holdout(work / "candidate", robot, held, disagreement(model, transitions(aligned(held, steps))))
     if load(Manifest, spec.base / MANIFEST).tdm is not None:

@@ -24,6 +24,9 @@ from taustack.controllers.duty import Duty
 from taustack.controllers.fallback import ResolvedRate
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
+from taustack.controllers.tdm_bundle import tdm_of
+from taustack.controllers.tdm_policy import NAME as POLICY
+from taustack.controllers.tdm_policy import TDMPolicy
 from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName, WayBlocked
 from taustack.layout import Measured
 from taustack.obstacles import Obstacle
@@ -36,7 +39,7 @@ from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message,
 from taustack_ros.process import run_node
 
 STALE_STATE_S = 0.1
-PLANNERS = ("mppi",)
+PLANNERS = ("mppi", POLICY)
 PRIORITY = 25
 REST, REST_CREDIT_S = 0.3, 0.02  # rest for a second of planning; what may be owed of it, in periods about one
 SHARDS = 8  # threads that a plan may be split over
@@ -49,9 +52,11 @@ class Controller(Node):
         super().__init__("controller")
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
-        planner = parameters.text(self, "planner", "mppi", "planner")
+        planner = parameters.text(self, "planner", "mppi", "mppi, or tdm_policy: that of the bundle's temporal difference model")
         if planner not in PLANNERS:
             raise UnknownName("planner", planner, PLANNERS)
+        self._by_policy = planner == POLICY
+        self.policy: TDMPolicy | None = None
         self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics, written at the end; empty: none")
         self.seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
         parameters.number(self, "temperature", self.task.mppi.temperature, 1e-4, 10, "1", "lambda as a fraction of the median of S - min S", live=True)
@@ -99,10 +104,16 @@ class Controller(Node):
             chain = chain_from_model(compile_model(self.robot), self.robot)
             self.fallback = ResolvedRate(self.robot, chain, self.planner.horizon, self.planner.latency_s)
             self._warm_up(self.planner)
+            self._use_policy(self.planner)
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
             self._plan_on_fresh_states(stop)
         self._write_statistics(self.planner.bundle.sha256)
+
+    def _use_policy(self, planner: MPPI) -> None:
+        """Let the policy of the planner's bundle act, if that is what was asked for."""
+        if self._by_policy:
+            self.policy = TDMPolicy(planner, tdm_of(planner.bundle, self.robot), self.robot)
 
     def _announced(self, model: msg.Model) -> Bundle:
         """The bundle that the dynamics server announced, verified here as well."""
@@ -129,6 +140,7 @@ class Controller(Node):
         assert self.planner is not None
         following.take_over(self.planner)
         self.planner = following
+        self._use_policy(following)
         self.swaps += 1
         self.get_logger().info(f"planning with {self.bundle_name} now")
 
@@ -192,6 +204,8 @@ class Controller(Node):
             assert self.fallback is not None
             planner.reset()
             return self.fallback.plan(newest, goal[:3], planner.next_seq(), planner.obstacles)
+        if self.policy is not None and self.ladder.step == 0:
+            return self.policy.plan(newest, goal, self._tau_s / planner.dt)
         planner.use_shards(None if self.ladder.step == 0 else 1)
         return dataclasses.replace(planner.plan(newest, goal, self._tau_s / planner.dt), planner=self.ladder.name)
 
@@ -258,8 +272,7 @@ class Controller(Node):
         if name == "temperature":
             planner.set_temperature(value)
         else:
-            weights = dict(zip(planner.terms, planner.weights.tolist(), strict=True))
-            planner.set_weights(weights | {name.removeprefix("cost."): value})
+            planner.set_weight(name.removeprefix("cost."), value)
 
     def _write_statistics(self, sha256: str) -> None:
         if not self.run_dir or not self.plan_ms.count:
