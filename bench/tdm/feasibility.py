@@ -23,9 +23,9 @@ from taustack.sim.episode import run_episode
 from taustack.sim.planners import make_planner
 from taustack.sim.plant import MujocoPlant
 
-TOLERANCE_M = 0.05
+TOLERANCE_M = 0.05  # of what counts as reachable, as the node refuses goals
 LOW, HIGH = np.array([-1.1, -1.1, 0.02]), np.array([1.1, 1.1, 1.4])
-SUCCESS = SuccessConfig(tolerance=TOLERANCE_M, hold_s=0.2, timeout_s=4.0)
+SUCCESS = SuccessConfig(tolerance=0.02, hold_s=0.2, timeout_s=4.0)  # of the time that is taken
 Job = tuple[str, Path, int, int]
 
 
@@ -40,7 +40,13 @@ def judged(job: Job) -> dict[str, Any]:
     said = make_subgoal_planner("tdm", robot, task, load_bundle(bundle, robot)).choose(plant.read(), goal)
     done = run_episode(plant, make_planner("tdm", robot, task, bundle, np.random.default_rng(index)), goal, SUCCESS)
     assert said.left_m is not None
-    return {"goal": goal.tolist(), "left_m": said.left_m, "expected_s": said.time_s, "reached": done.success, "took_s": done.time_to_goal_s}
+    return {
+        "goal": goal.tolist(),
+        "left_m": said.left_m,
+        "expected_s": said.time_s,
+        "reached": done.final_error_m <= TOLERANCE_M,
+        "took_s": done.time_to_goal_s if done.success else None,
+    }
 
 
 def main() -> int:
@@ -57,7 +63,7 @@ def main() -> int:
     said = np.array([row["left_m"] <= TOLERANCE_M for row in found])
     true = np.array([row["reached"] for row in found])
     both = said & true
-    ratio = np.array([row["expected_s"] / row["took_s"] for row in found if row["reached"] and row["took_s"] > 0])
+    ratio = np.array([row["expected_s"] / row["took_s"] for row in found if row["took_s"]])
     figures = {
         "goals": len(found), "reached": int(true.sum()), "called reachable": int(said.sum()), "precision": float(both.sum() / max(1, said.sum())),
         "recall": float(both.sum() / max(1, true.sum())), "expected over real time, median": float(np.median(ratio)),

@@ -20,7 +20,11 @@ def add(commands: Any) -> None:
     command.add_argument("task", help="task of the robot")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
     command.add_argument("--faults", type=Path, help="YAML file of faults; the episodes run under them")
-    command.add_argument("--planner", default="direct", help="direct (MPPI to the goal), straight (MPPI to subgoals) or least_squares (default: %(default)s)")
+    command.add_argument(
+        "--planner",
+        default="direct",
+        help="direct (MPPI to the goal), straight or tdm (MPPI to subgoals), tdm_policy (that policy to them) or least_squares (default: %(default)s)",
+    )
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of goals, noise and sensors (default: %(default)s)")

@@ -13,11 +13,12 @@ from taustack.errors import BadInput
 if TYPE_CHECKING:
     from taustack.models.tdm.learner import TDMLearner
     from taustack.models.tdm.replay import Replay
+    from taustack.models.tdm.spec import TDMConfig
 
 GOAL_SPACES = ("end_effector_position", "joint_positions")
 STEPS, UPDATES_FROM_LOGS = 5000, 40_000
 LARGE, SMALL = [300, 300], [128, 128]
-FINAL_RATES = 0.03
+ONLINE_RATES, RATES_FROM_LOGS = 1.0, 0.03
 LOOKS = (4 / 15, 9 / 15, 1.0)
 """Shares of tau_max at which a chain's links are looked at."""
 GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "checkpoint.pt"
@@ -42,6 +43,9 @@ def add(kinds: Any) -> None:
     command.add_argument("--updates", type=int, default=10, help="updates a step (default: %(default)s)")
     command.add_argument("--hidden", type=int, nargs="+", help="units of the hidden layers (default: 300 300; 128 128 for joint_positions)")
     command.add_argument("--learner", choices=("td3", "ddpg"), default="td3", help="with twins, or as in the paper (default: %(default)s)")
+    command.add_argument(
+        "--final-rates", type=float, help=f"share of the learning rates that is left at the end (default: {ONLINE_RATES}; with --from {RATES_FROM_LOGS})"
+    )
     command.add_argument("--quantiles", type=float, nargs="*", default=[], help="of the state reached, for noisy dynamics, e.g. 0.1 0.5 0.9 (default: none)")
     command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
     command.add_argument("--evaluate-every", type=int, default=500, help="steps between two looks (default: %(default)s)")
@@ -52,6 +56,8 @@ def add(kinds: Any) -> None:
 def train_tdm(options: argparse.Namespace) -> int:
     if options.hidden is None:
         options.hidden = SMALL if options.goal_space == "joint_positions" else LARGE
+    if options.final_rates is None:
+        options.final_rates = RATES_FROM_LOGS if options.sources else ONLINE_RATES
     if options.steps is None:
         options.steps = UPDATES_FROM_LOGS if options.sources else STEPS
     _check(options)
@@ -62,7 +68,6 @@ def online(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from taustack.errors import while_writing
-    from taustack.models.tdm.spec import TDMConfig
     from taustack.models.tdm.train import Curve, Schedule, train
     from taustack.retraining.tracking import Record
     from taustack.sim.tdm_tasks.catalogue import make_task
@@ -70,9 +75,7 @@ def online(options: argparse.Namespace) -> int:
     task = make_task(options.task, options.tau_max, options.scenario, options.goal_space)
     if options.tau_max >= task.steps:
         raise BadInput("argument", "--tau-max", options.tau_max, f"less than the {task.steps} steps of an episode")
-    config = TDMConfig(
-        hidden=tuple(options.hidden), updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed
-    )
+    config = _config(options)
     if options.steps <= config.warmup_steps:
         raise BadInput("argument", "--steps", options.steps, f"more than the {config.warmup_steps} random steps of the warm-up")
     schedule = Schedule(steps=options.steps, evaluate_every=options.evaluate_every)
@@ -108,7 +111,6 @@ def from_logs(options: argparse.Namespace) -> int:
     from taustack.errors import while_writing
     from taustack.manifest import sha256_of
     from taustack.models.tdm.offline import paths_of, train_offline
-    from taustack.models.tdm.spec import TDMConfig
     from taustack.models.tdm.train import Curve
     from taustack.retraining.data import gather
     from taustack.tdm_arm import layout_of
@@ -117,7 +119,7 @@ def from_logs(options: argparse.Namespace) -> int:
     data = gather(options.sources, robot)
     layout = layout_of(robot, "joint_positions", options.tau_max)
     replay = paths_of(data.runs, layout, robot.rates.control_dt)
-    config = TDMConfig(hidden=tuple(options.hidden), learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed, final_rates=FINAL_RATES)
+    config = _config(options)
     source = json.dumps([sha256_of(path) for place in options.sources for path in sorted(place.iterdir() if place.is_dir() else [place]) if path.is_file()])
     with while_writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
@@ -139,6 +141,15 @@ def from_logs(options: argparse.Namespace) -> int:
     return 0
 
 
+def _config(options: argparse.Namespace) -> TDMConfig:
+    from taustack.models.tdm.spec import TDMConfig
+
+    return TDMConfig(
+        hidden=tuple(options.hidden), updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed,
+        final_rates=options.final_rates,
+    )  # fmt: skip
+
+
 def _export(options: argparse.Namespace, learner: TDMLearner, replay: Replay, task: str) -> None:
     """Graphs: for a bundle where goals are the joints, else the model alone."""
     from taustack.models.tdm.bundle import write_for_bundles
@@ -155,6 +166,7 @@ def _export(options: argparse.Namespace, learner: TDMLearner, replay: Replay, ta
     tau_max = options.tau_max
     spec = ChainSpec(taus=tuple(sorted({round(share * tau_max) for share in LOOKS})))
     given = [f"--learner {options.learner}", f"--steps {options.steps}", f"--seed {options.seed}"]
+    given += [f"--final-rates {options.final_rates:g}"]
     given += [f"--quantiles {' '.join(map(str, options.quantiles))}"] if options.quantiles else []
     given += [f"--from {' '.join(map(str, options.sources))}"] if options.sources else [f"--scenario {options.scenario}"]
     command = f"taustack train tdm {robot.name} --goal-space joint_positions {' '.join(given)}"
@@ -169,6 +181,8 @@ def _check(options: argparse.Namespace) -> None:
         raise BadInput("argument", "--hidden", options.hidden, "at least 1 each")
     if options.sources and options.goal_space != "joint_positions":
         raise BadInput("argument", "--goal-space", options.goal_space, "joint_positions, with --from")
+    if not 0 < options.final_rates <= 1:
+        raise BadInput("argument", "--final-rates", options.final_rates, "more than 0, at most 1")
     levels = options.quantiles
     if levels and not (len(levels) >= 2 and levels == sorted(set(levels)) and levels[0] > 0 and levels[-1] < 1):
         raise BadInput("argument", "--quantiles", levels, "at least two rising values between 0 and 1")
