@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from taustack.cli.output import table
 from taustack.models.tdm.learner import TDMLearner
-from taustack.models.tdm.spec import TDMConfig
+from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, TDMConfig
 from taustack.models.tdm.train import Schedule, train
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator, reached
 
 FloatArray = NDArray[np.float64]
-CONFIG = TDMConfig(hidden=(128, 128), updates_per_step=5)
+CONFIG = TDMConfig(hidden=(128, 128), updates_per_step=5, final_rates=0.03)
 LEVELS = (0.1, 0.5, 0.9)
 NOISE = 0.05  # deviation of the push on v in each step [m/s]
 WALKS = 4000
@@ -61,12 +61,12 @@ def exactness(config: TDMConfig, steps: int) -> tuple[dict[str, Any], TDMLearner
 def calibration(config: TDMConfig, steps: int) -> dict[str, float]:
     """Share of noisy walks under the policy that end below each predicted quantile, over random s, g and tau."""
     task = DoubleIntegrator(noise=NOISE)
-    learner, _, _ = train(task, dataclasses.replace(config, quantiles=LEVELS), Schedule(steps=steps, evaluate_every=steps))
+    learner, _, _ = train(task, dataclasses.replace(config, quantiles=LEVELS, learner="ddpg", relabel=WITHOUT_HINDSIGHT), Schedule(steps=steps, evaluate_every=steps))
     rng = np.random.default_rng(10_000 + config.seed)
     below = np.zeros(len(LEVELS))
     for _ in range(WALKS):
         s, g = task.reset(rng)
-        first, tau = s, int(rng.integers(task.layout.tau_max + 1))
+        first, tau = s, int(rng.integers(1, task.layout.tau_max + 1))  # the push on v moves p only in the step after
         a = learner.act(s, g, tau)
         predicted = f_of(learner, first[None], a[None], g[None], np.array([float(tau)]))[0, :, 0]
         for left in range(tau, -1, -1):

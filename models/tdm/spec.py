@@ -18,6 +18,10 @@ class Relabel:
     """A state of any path."""
 
 
+WITHOUT_HINDSIGHT = Relabel(future=0.0, buffer=0.9)
+"""For quantiles: a goal that was reached later on the same path knows what the noise of its steps was, and the spread would come out too small."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TDMConfig:
     """Training of a TDM. Defaults are those of the reach of an arm; ALGORITHMS of the paper's tasks differ in tau_max and updates a step."""

@@ -142,11 +142,11 @@ def from_logs(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> TDMConfig:
-    from taustack.models.tdm.spec import TDMConfig
+    from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, Relabel, TDMConfig
 
     return TDMConfig(
         hidden=tuple(options.hidden), updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed,
-        final_rates=options.final_rates,
+        final_rates=options.final_rates, relabel=WITHOUT_HINDSIGHT if options.quantiles else Relabel(),
     )  # fmt: skip
 
 
