@@ -17,6 +17,7 @@ from taustack.tdm_arm import joint_state
 
 FloatArray = NDArray[np.float64]
 REACHED = 0.02  # [rad or m] that f may stay away of the configuration and it counts as reached
+LEAST_TAU = 2.0  # to come to rest: with less the policy is at the goal in a step, at whatever speed that takes, and must come back
 NAME = "tdm_policy"
 
 
@@ -56,7 +57,7 @@ class TDMPolicy:
             for _ in range(self._steps):
                 x = self._followed(x, slope)
                 states.append(x)
-            left = max(0.0, left - 1.0)
+            left = max(LEAST_TAU, left - 1.0)
         rolled = np.array(states[: mppi.horizon + 1])
         plan = Plan(
             seq=mppi.next_seq(), state_seq=measured.seq, epoch=measured.epoch, state_t=state.t, effective_t=effective_t, dt=mppi.dt,
@@ -74,7 +75,7 @@ class TDMPolicy:
         s, g = (np.tile(row, (len(self._taus), 1)) for row in (joint_state(x), q))
         f, _ = self.model.reach(s, self.model.act(s, g, self._taus), g, self._taus)
         reached = np.abs(f[:, f.shape[1] // 2] - q).max(-1) < REACHED
-        return float(self._taus[np.argmax(reached)] if reached.any() else self._taus[-1])
+        return max(LEAST_TAU, float(self._taus[np.argmax(reached)] if reached.any() else self._taus[-1]))
 
     def _followed(self, x: FloatArray, slope: FloatArray) -> FloatArray:
         """One control step of a reference that speeds up by slope (n,), the joints as far behind it as they are."""

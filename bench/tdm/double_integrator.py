@@ -61,7 +61,8 @@ def exactness(config: TDMConfig, steps: int) -> tuple[dict[str, Any], TDMLearner
 def calibration(config: TDMConfig, steps: int) -> dict[str, float]:
     """Share of noisy walks under the policy that end below each predicted quantile, over random s, g and tau."""
     task = DoubleIntegrator(noise=NOISE)
-    learner, _, _ = train(task, dataclasses.replace(config, quantiles=LEVELS, learner="ddpg", relabel=WITHOUT_HINDSIGHT), Schedule(steps=steps, evaluate_every=steps))
+    noisy = dataclasses.replace(config, quantiles=LEVELS, learner="ddpg", relabel=WITHOUT_HINDSIGHT)
+    learner, _, _ = train(task, noisy, Schedule(steps=steps, evaluate_every=steps))
     rng = np.random.default_rng(10_000 + config.seed)
     below = np.zeros(len(LEVELS))
     for _ in range(WALKS):

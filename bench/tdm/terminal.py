@@ -100,7 +100,9 @@ def main() -> int:
         for row in wanted:
             home, bundle = rows[row.name]
             specs = [dataclasses.replace(spec, robot=home, bundle=bundle, index=i) for i in range(options.episodes)]
-            done: dict[str, Any] = {**dataclasses.asdict(row), **metrics(run_all(episode, specs, workers_of(options)))}
+            began = time.monotonic()
+            episodes = run_all(episode, specs, workers_of(options))
+            done: dict[str, Any] = {**dataclasses.asdict(row), **metrics(episodes, time.monotonic() - began)}
             found.append(done)
             print(row.name, f"success {done['success_rate']:.2f}", flush=True)
         times = plan_ms(rows, options.task)

@@ -119,7 +119,7 @@ class TDMLearner(nn.Module):
     def _improve(self, s: Tensor, g: Tensor, tau: Tensor) -> float:
         """The policy towards less distance by the first twin."""
         raw = self.policy.before_tanh(s, g, tau)
-        action = torch.tanh(raw) * self.policy.limit
+        action = self.policy.action(raw, s, g, tau)
         self.reach.requires_grad_(False)
         distance = (g[:, None] - self.reach(s, action, g, tau)[0]).abs().mean(1) / self.normaliser.goal_std
         self.reach.requires_grad_(True)

@@ -108,6 +108,14 @@ class Free(nn.Module):
         seconds = (self.dt * tau)[:, None]
         return p + torch.minimum(torch.maximum(g - p, -self._furthest(-after, seconds)), self._furthest(after, seconds))
 
+    def towards(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """The action (B, ng) that comes to g (B, ng) after tau + 1 steps at one velocity, or as near to that velocity as the joint can."""
+        v, bound = s[:, self.velocity_index], self.acceleration * self.dt
+        way = g - s[:, self.goal_index] - 0.5 * self.dt * v
+        wanted = way / (self.dt * (tau + 0.5))[:, None]
+        wanted = torch.minimum(torch.maximum(wanted, v - bound), v + bound)
+        return torch.minimum(torch.maximum(wanted, -self.velocity), self.velocity)
+
     def _furthest(self, v: Tensor, seconds: Tensor) -> Tensor:
         """Way (B, ng) that is made in so many seconds (B, 1) from velocities v: faster and faster, then at the limit."""
         speeding = torch.minimum(((self.velocity - v) / self.acceleration).clamp_min(0.0), seconds)
@@ -179,7 +187,7 @@ def first_twin(reach: Reach) -> Reach:
 
 
 class Policy(nn.Module):
-    """pi: the action that leads nearest to g in tau + 1 steps."""
+    """pi: the action that leads nearest to g in tau + 1 steps. Where the layout has a `free_motion`, it begins from what is best in that."""
 
     limit: Tensor
 
@@ -187,6 +195,7 @@ class Policy(nn.Module):
         super().__init__()
         self.normaliser = normaliser
         self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
+        self.free = Free(layout, layout.free_motion) if layout.free_motion is not None else None
         self.net = Layers(1, (normaliser.size, *config.hidden, len(layout.action)))
 
     def before_tanh(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
@@ -196,4 +205,11 @@ class Policy(nn.Module):
 
     def forward(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """Action (B, na) in physical units."""
-        return torch.tanh(self.before_tanh(s, g, tau)) * self.limit
+        return self.action(self.before_tanh(s, g, tau), s, g, tau)
+
+    def action(self, raw: Tensor, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """The same of what the network says before tanh (B, na)."""
+        own = torch.tanh(raw) * self.limit
+        if self.free is None:
+            return own
+        return torch.minimum(torch.maximum(self.free.towards(s, g, tau) + own, -self.limit), self.limit)

@@ -146,3 +146,21 @@ def test_an_altered_training_or_one_of_another_robot_is_not_joined(written: Path
     with pytest.raises(BadInput, match=r"robot.*fr3"):
         join(bundle_copy, other, tmp_path / "joined")
     assert not (tmp_path / "joined").exists()
+
+
+@torch.no_grad()
+def test_the_policy_of_free_motion_comes_where_its_f_says(robot: RobotConfig) -> None:
+    """Walked step by step, from anywhere to anywhere; a velocity limit within a step, which f knows and a step does not, is the difference."""
+    learner, rng, dt = TDMLearner(layout_of(robot, "joint_positions", 15), TDMConfig(hidden=(8,))), np.random.default_rng(0), 0.1
+    free = learner.policy.free
+    assert free is not None
+    start, g = (torch.tensor(rng.uniform(robot.q_min, robot.q_max, (200, robot.n)), dtype=torch.float32) for _ in range(2))
+    for tau in (3, 9, 15):
+        q, dq = start.clone(), torch.zeros_like(start)
+        for left in range(tau, -1, -1):
+            s = torch.cat([torch.sin(q), torch.cos(q), dq, 0 * q, dq, q], 1)
+            a = free.towards(s, g, torch.full((200,), float(left)))
+            if left == tau:
+                said = free(s, a, g, torch.full((200,), float(tau)))
+            q, dq = q + 0.5 * dt * (dq + a), a
+        torch.testing.assert_close(q, said, atol=0.02, rtol=0.0)

@@ -13,8 +13,9 @@ from taustack.controllers.tdm import read_tdm
 from taustack.errors import BadInput, BundleRefused
 from taustack.models.tdm.export import write_tdm
 from taustack.models.tdm.learner import TDMLearner
+from taustack.models.tdm.networks import atom_levels, between_atoms
 from taustack.models.tdm.replay import Replay
-from taustack.models.tdm.spec import Relabel, TDMConfig
+from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, Relabel, TDMConfig
 from taustack.models.tdm.train import Curve, Schedule, train
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator, reached
 from taustack.tdm_layout import TDMLayout
@@ -66,6 +67,36 @@ def test_f_and_q_of_the_double_integrator_are_within_five_per_cent_of_what_can_b
     assert np.sqrt(np.mean((found - exact) ** 2)) <= 0.05 * span
     assert np.sqrt(np.mean((np.abs(g - found) - np.abs(g - exact)) ** 2)) <= 0.05 * span
     assert curve.distance[-1] < 0.05
+
+
+def test_levels_between_the_atoms_are_on_the_line_through_the_nearest_two() -> None:
+    levels = (0.01, 0.1, 0.5, 0.9, 0.99)
+    np.testing.assert_allclose(between_atoms(levels).numpy() @ atom_levels().numpy(), levels, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_quantiles_are_met_by_noisy_walks() -> None:
+    """A tenth, half and nine tenths of walks under the policy end below them; the whole study is bench/tdm/double_integrator.py."""
+    levels, noise = (0.1, 0.5, 0.9), 0.2
+    task = DoubleIntegrator(tau_max=4, steps=20, noise=noise)
+    config = TDMConfig(
+        hidden=(32, 32), updates_per_step=4, learner="ddpg", quantiles=levels, relabel=WITHOUT_HINDSIGHT, final_rates=0.03, warmup_steps=300
+    )  # fmt: skip
+    learner, _, _ = train(task, config, Schedule(steps=1600, evaluate_every=1600, episodes=1))
+    rng, walks, below, width = np.random.default_rng(3), 1500, np.zeros(3), []
+    for _ in range(walks):
+        s, g = task.reset(rng)
+        tau = int(rng.integers(1, 5))
+        a = learner.act(s, g, tau)
+        with torch.no_grad():
+            asked = (torch.tensor(v, dtype=torch.float32)[None] for v in (s, a, g))
+            f = learner.reach(*asked, torch.tensor([float(tau)]))[0, 0, :, 0].numpy()
+        for left in range(tau, -1, -1):
+            s = task.step(learner.act(s, g, left))
+        below += s[0] <= f
+        width.append(f[2] - f[0])
+    np.testing.assert_allclose(below / walks, levels, atol=0.1)
+    assert 0.05 < np.mean(width) < 0.5
 
 
 DOUBLE_INTEGRATOR = TDMConfig(hidden=(128, 128), updates_per_step=5, learner="ddpg")

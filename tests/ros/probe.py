@@ -341,13 +341,14 @@ def obstacles(probe: Probe) -> Any:
     assert probe.until(lambda: kind("tdm")[0])  # once the bundle was taken
     tdm = kind("tdm")
     back, sizes, told = probe.accepted(probe.goal(0.5, -0.3, 0.25, timeout_s=60.0)).get_result_async(), set(), time.monotonic() + 90.0
+    meanwhile = probe.send(probe.goal(-0.02, 0.0, 0.02)).accepted  # refused, and the goal that runs goes on
     while not back.done() and time.monotonic() < told:
         rclpy.spin_once(probe, timeout_sec=0.02)
         sizes.add(len(probe.newest["plan"].goal))
     out_of_reach = probe.send(probe.goal(-0.02, 0.0, 0.02)).accepted
     tell("")
     return {
-        "tdm": tdm, "back": back.result().result.reached, "sizes": sorted(sizes), "out_of_reach": out_of_reach,
+        "tdm": tdm, "back": back.result().result.reached, "sizes": sorted(sizes), "out_of_reach": out_of_reach or meanwhile,
         "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": result.reached, "message": result.message,
         "nearest": nearest,
         "highest": highest, "rows": list(plan.obstacles), "direct": kind("direct"),

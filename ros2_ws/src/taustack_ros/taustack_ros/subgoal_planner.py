@@ -59,6 +59,7 @@ class SubgoalPlanner(Node):
         self._kind = kind
         self._asked: np.ndarray | None = None
         self._over_model: dict[str, Subgoals] = {}
+        self._askers: dict[str, Subgoals] = {}
         self._direct = Direct(self.task.subgoals.speed)
         self._planner = Guarded(make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct, self._direct)
         self._ready = kind not in OVER_A_MODEL
@@ -144,7 +145,8 @@ class SubgoalPlanner(Node):
             if bundle.sha256 != message.sha256:
                 raise BadInput(message.path, "sha256", bundle.sha256, f"{message.sha256}, as announced on `model`")
             has_one = bundle.manifest.tdm is not None
-            self._over_model = {kind: make_subgoal_planner(kind, self.robot, self.task, bundle) for kind in OVER_A_MODEL if has_one}
+            pairs = {kind: [make_subgoal_planner(kind, self.robot, self.task, bundle) for _ in range(2)] for kind in OVER_A_MODEL if has_one}
+            self._over_model, self._askers = ({kind: pair[i] for kind, pair in pairs.items()} for i in range(2))
             if self._kind in OVER_A_MODEL:
                 self._use(self._kind)
         except TaustackError as error:
@@ -198,11 +200,12 @@ class SubgoalPlanner(Node):
 
     def _out_of_reach(self, state: RobotState, point: np.ndarray, tolerance: float) -> str | None:
         """What a planner that knows says of a goal that cannot be reached; only said in the log if `out_of_reach` asks for no more."""
-        planner, now = self._planner, time.monotonic()
-        if self._pursuit is not None:  # the one that works must not lose its way for a question
+        planner, now = self._asker(), time.monotonic()
+        if planner is None:
             return None
         planner.reset()
-        chosen, self._asked = planner.choose(state, point), point
+        chosen = planner.choose(state, point)
+        self._asked = point if planner is self._planner else None
         self._received_at += time.monotonic() - now
         if chosen.left_m is None or chosen.left_m <= max(tolerance, REACH_M):
             return None
@@ -211,6 +214,16 @@ class SubgoalPlanner(Node):
             return fault
         self.get_logger().warning(f"reach_goal goes on: {fault}")
         return None
+
+    def _asker(self) -> Guarded | None:
+        """Who answers: the one that works, or, while it leads to a goal and must not lose its way for a question, another of its kind."""
+        if self._pursuit is None:
+            return self._planner
+        if self._kind not in self._askers:
+            return None
+        asker = Guarded(self._askers[self._kind], self._direct)
+        asker.set_obstacles(self._obstacles)
+        return asker
 
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
         request, success = handle.request, self.task.success
