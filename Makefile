@@ -40,7 +40,7 @@ mutation: setup  ## how many mutants of filter and state table the tests kill (m
 bundle: setup  ## rebuild robots/panda/bundle and bundle_lag from nothing (minutes)
 	@$(BIN)/taustack train bundle panda --out robots/panda/bundle
 	@$(BIN)/taustack train bundle panda --scenario lag --out robots/panda/bundle_lag
-	@$(BIN)/taustack train tdm panda --goal-space joint_positions --learner ddpg --steps 4000 --evaluate-every 2000 --out data/panda_tdm
+	@$(BIN)/taustack train tdm panda --goal-space joint_positions --learner ddpg --steps 4000 --evaluate-every 2000 --final-rates 0.1 --out data/panda_tdm
 	@$(BIN)/taustack models join robots/panda/bundle data/panda_tdm --out robots/panda/bundle
 
 docs: setup  ## regenerate docs/reference from the code

@@ -81,7 +81,7 @@ class ChainStep(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One round: x (4 n,), goal (3,), obstacles (N, 7), margin () [m], mean, deviation, best (m, n), least () [s], noise (B, m, n) -> these four anew."""
         start = joint_state(x, torch)
-        q = self._drawn(mean, deviation, noise, best, goal)
+        q = self._drawn(x[: self.low.shape[0]], mean, deviation, noise, best, goal)
         cost = self._cost(start, x[: self.low.shape[0]], q, goal, obstacles, margin)
         at = torch.argmin(cost)
         better = cost[at] < least
@@ -91,14 +91,17 @@ class ChainStep(nn.Module):
             torch.where(better, q[at], best), torch.where(better, cost[at], least),
         )  # fmt: skip
 
-    def _drawn(self, mean: Tensor, deviation: Tensor, noise: Tensor, best: Tensor, goal: Tensor) -> Tensor:
+    def _drawn(self, at: Tensor, mean: Tensor, deviation: Tensor, noise: Tensor, best: Tensor, goal: Tensor) -> Tensor:
         """Chains (B, m, n) within the limits whose last configuration is at the goal, or as near as it comes.
 
-        The first is the mean, the second the best so far, the third leads to that one's end without a stop.
+        The first is the mean, the second the best so far, the third leads to that one's end without a stop. Then come those of the best in
+        which one joint stays where it is (`at`): samples seldom find by chance that a joint need not turn, and its turn is what takes the time.
         """
+        n = at.shape[0]
         q = mean + deviation * noise
         direct = best[-1:].expand_as(best)
-        q = torch.cat([mean[None], best[None], direct[None], q[3:]])
+        still = torch.where(torch.eye(n, dtype=torch.bool)[:, None], at, best)
+        q = torch.cat([mean[None], best[None], direct[None], still, q[3 + n :]])
         q = torch.minimum(torch.maximum(q, self.low), self.high)
         last = q[:, -1]
         for _ in range(self.spec.projections):
