@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.config import MPPIConfig, RobotConfig, TaskConfig
+from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
-from taustack.controllers.noise import NoiseBank
+from taustack.controllers.noise import noise_bank
 from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.trust import Trust
 from taustack.errors import BundleRefused, PlanFailed, UnknownName
@@ -68,8 +68,8 @@ class MPPI:
         self.terms = spec.cost_terms
         self.weights: Float32
         self._end = TERMINAL_TERM if task.terminal == "tdm" else TERMINAL
-        if self._end == TERMINAL_TERM and TERMINAL_TERM not in self.terms:
-            raise BundleRefused(bundle.folder / MANIFEST, "plan.cost_terms", list(self.terms), f"{TERMINAL_TERM!r} too: `taustack models terminal`")
+        if self._end not in self.terms:
+            raise BundleRefused(bundle.folder / MANIFEST, "plan.cost_terms", list(self.terms), f"{self._end!r} too: `taustack models terminal`")
         self.set_weights(task.cost)
         self.obstacles: Float32 = obstacle_rows(task.obstacles).astype(np.float32)
         self._executor = executor
@@ -108,8 +108,9 @@ class MPPI:
         for name in cost:
             if name not in self.terms:
                 raise UnknownName("cost term", name, self.terms)
-        own = {self._end if name == TERMINAL else name: weight for name, weight in cost.items()}
-        self.weights = np.array([own.get(name, 0.0) for name in self.terms], dtype=np.float32)
+        self.weights = np.zeros(len(self.terms), dtype=np.float32)
+        for name, weight in cost.items():
+            self.set_weight(name, weight)
 
     def set_weight(self, term: str, weight: float) -> None:
         """Set the weight of one term, as `set_weights` does of all."""
@@ -292,12 +293,3 @@ class MPPI:
         others = [self._executor.submit(run, None, feed) for feed in feeds[1:]]
         first = run(None, feeds[0])
         return [first, *(future.result() for future in others)]
-
-
-def noise_bank(bundle: Bundle, robot: RobotConfig, config: MPPIConfig, seed: int) -> NoiseBank:
-    """The noise bank that fits a bundle's plan graph."""
-    spec = bundle.manifest.plan
-    return NoiseBank(
-        horizon=spec.horizon, knots=config.noise_knots, std=config.noise_std * robot.limits("velocity"), floor=config.noise_floor,
-        samples=spec.samples_per_shard, members=spec.members, seed=seed,
-    )  # fmt: skip

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.config import MPPIConfig, RobotConfig
+from taustack.controllers.bundle import Bundle
+
 Float32 = NDArray[np.float32]
 
 
@@ -53,3 +56,12 @@ def _mixed(value: int) -> int:
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     return value ^ (value >> 31)
+
+
+def noise_bank(bundle: Bundle, robot: RobotConfig, config: MPPIConfig, seed: int) -> NoiseBank:
+    """The noise bank that fits a bundle's plan graph."""
+    spec = bundle.manifest.plan
+    return NoiseBank(
+        horizon=spec.horizon, knots=config.noise_knots, std=config.noise_std * robot.limits("velocity"), floor=config.noise_floor,
+        samples=spec.samples_per_shard, members=spec.members, seed=seed,
+    )  # fmt: skip

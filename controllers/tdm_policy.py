@@ -17,7 +17,7 @@ from taustack.tdm_arm import joint_state
 
 FloatArray = NDArray[np.float64]
 REACHED = 0.02  # [rad or m] that f may stay away of the configuration and it counts as reached
-LEAST_TAU = 2.0  # to come to rest: with less the policy is at the goal in a step, at whatever speed that takes, and must come back
+LEAST_TAU = 1.0  # to come to rest: with less the policy is at the goal in a step, at whatever speed that takes, and must come back
 NAME = "tdm_policy"
 
 

@@ -22,6 +22,7 @@ from taustack.obstacles import Obstacle, capsule_distances, obstacle_rows
 CONFIG = SubgoalConfig()
 WALL = Obstacle(shape="box", position=(0.55, 0.0, 0.25), size=(0.30, 0.02, 0.25))
 BESIDE = np.array([-0.55, 0.35, 0.0, -2.0, 0.0, 2.3, -0.785])  # right of the wall
+OVER_IT = 5  # a seed whose chain stops once on the way; others turn around the wall without
 ACROSS = np.array([0.52, 0.30, 0.20])
 State = Callable[..., RobotState]
 
@@ -51,7 +52,7 @@ def test_in_free_space_the_goal_is_the_first_stop_with_a_way_to_stand_there(plan
 
 
 def test_the_arm_is_led_around_a_wall_that_its_straight_way_goes_through(
-    planner: TDMSubgoals, resting: Callable[[np.ndarray], RobotState], chain: KinematicChain
+    robot: RobotConfig, bundle: Bundle, resting: Callable[[np.ndarray], RobotState], chain: KinematicChain
 ) -> None:
     rows = obstacle_rows([WALL])
     radius, ends = np.array(chain.capsules), chain.of_capsules
@@ -59,7 +60,7 @@ def test_the_arm_is_led_around_a_wall_that_its_straight_way_goes_through(
     def room(way: np.ndarray) -> float:
         return float(capsule_distances(ends.components(way.T), radius, rows).min())
 
-    planner.set_obstacles([WALL])
+    planner = TDMSubgoals(robot, CONFIG, tdm_of(bundle, robot), 0.02, [WALL], OVER_IT)
     share = np.linspace(0, 1, 40)[:, None]
     chosen = planner.choose(resting(BESIDE), ACROSS)
     assert chosen.free
@@ -76,8 +77,8 @@ def test_the_same_seed_gives_the_same_chain(robot: RobotConfig, bundle: Bundle, 
     np.testing.assert_array_equal(found[0], found[1])
 
 
-def test_a_stop_that_was_reached_is_left_behind(planner: TDMSubgoals, resting: Callable[[np.ndarray], RobotState]) -> None:
-    planner.set_obstacles([WALL])
+def test_a_stop_that_was_reached_is_left_behind(robot: RobotConfig, bundle: Bundle, resting: Callable[[np.ndarray], RobotState]) -> None:
+    planner = TDMSubgoals(robot, CONFIG, tdm_of(bundle, robot), 0.02, [WALL], OVER_IT)
     before = planner.choose(resting(BESIDE), ACROSS)
     assert before.posture is not None
     after = planner.choose(resting(before.posture), ACROSS)

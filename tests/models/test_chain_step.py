@@ -76,15 +76,15 @@ def test_time_is_that_of_the_slowest_joint_and_what_cannot_be_made_in_it_is_miss
         x, chain = tensors(np.concatenate([HOME, 0 * HOME, HOME, 0 * HOME]), end[None, None])
         f = step.links(joint_state(x, torch), chain)[:, :, :, 0]
         times, short = step.times(x[None, None, :7], chain, f)
-        exact = (turn - 0.05) / limit + 0.5 * limit / bound + layout.dt  # the untrained policy waits a step
-        assert abs(float(times) - exact) < 0.15
+        exact = (turn - 0.05) / limit + 0.5 * limit / bound
+        assert -0.05 < float(times) - exact < 0.25  # what is left is taken as linear between two looks, so that the time is rather long
         assert float(short) == 0.0
     far = HOME.copy()
     far[0] += 2.6
     x, chain = tensors(np.concatenate([HOME, 0 * HOME, HOME, 0 * HOME]), far[None, None])
     f = step.links(joint_state(x, torch), chain)[:, :, :, 0]
     _, short = step.times(x[None, None, :7], chain, f)
-    assert float(short) == pytest.approx(2.6 - 0.05 - (limit * (0.9 - 0.5 * limit / bound)), abs=0.08)
+    assert float(short) == pytest.approx(2.6 - 0.05 - (limit * (1.0 - 0.5 * limit / bound)), abs=0.08)
 
 
 @torch.no_grad()
@@ -106,9 +106,9 @@ def test_the_graph_takes_any_number_of_obstacles_and_says_when_one_is_touched(wr
     session = cpu_session((written / "plan_tdm.onnx").read_bytes())
     goal = chain.position(robot.home + 0.3)
     rng = np.random.default_rng(0)
-    over_the_goal = Obstacle(shape="sphere", position=tuple(float(v) for v in goal), size=(0.1,))
+    over_the_tip = Obstacle(shape="sphere", position=tuple(float(v) for v in chain.position(robot.home)), size=(0.15,))
     far = Obstacle(shape="sphere", position=(0.0, 5.0, 0.0), size=(0.1,))
-    for obstacles, touches in (([], False), ([far], False), ([far] * 3, False), ([far, over_the_goal], True)):
+    for obstacles, touches in (([], False), ([far], False), ([far] * 3, False), ([far, over_the_tip], True)):
         feed = {
             "x": np.concatenate([robot.home, 0 * robot.home, robot.home, 0 * robot.home]), "goal": goal, "mean": np.tile(robot.home, (2, 1)),
             "deviation": np.full((2, 7), 0.2), "noise": rng.normal(size=(3, 16, 2, 7)), "obstacles": obstacle_rows(obstacles), "margin": 0.05,
@@ -116,7 +116,7 @@ def test_the_graph_takes_any_number_of_obstacles_and_says_when_one_is_touched(wr
         q, places, times, left, spread, touching, cost = session.run(None, {name: np.asarray(value, np.float32) for name, value in feed.items()})
         np.testing.assert_allclose(chain.position(q.astype(float)), places, atol=1e-4)
         assert times.shape == (2,)
-        assert float(left) < 0.05
+        assert float(left) < 0.05 or touches
         assert float(spread) < 1e-4
         assert (float(touching) > 0) == touches
         assert np.isfinite(cost)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +12,24 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.task import Future
 from taustack_msgs.action import ReachGoal
 
+from taustack.config import RobotConfig
 from taustack.controllers.subgoals import Subgoal
+from taustack.obstacles import Obstacle, obstacle_rows, point_distances
+
+FLOOD = 20  # goals in a second; more are refused
+
+
+class Flood:
+    """Counts goals as they come."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=FLOOD)
+
+    def fault(self, now: float) -> str | None:
+        """Take note of a goal at time now [s]; what is wrong if there are too many, or None."""
+        flooded = len(self._recent) == FLOOD and now - self._recent[0] < 1.0
+        self._recent.append(now)
+        return f"goals: got more than {FLOOD} in a second, expected fewer" if flooded else None
 
 
 @dataclass(kw_only=True)
@@ -69,3 +88,14 @@ def fault_of(request: ReachGoal.Goal, base_frame: str) -> str | None:
 def point_of(request: ReachGoal.Goal) -> np.ndarray:
     """The goal (3,) [m] of a request."""
     return np.array([request.target.point.x, request.target.point.y, request.target.point.z])
+
+
+def place_fault(point: np.ndarray, robot: RobotConfig, obstacles: Sequence[Obstacle]) -> str | None:
+    """What is wrong with a goal (3,) [m] where it is, or None."""
+    expected = robot.workspace.fault(point)
+    if expected is not None:
+        return f"target.point: got {point.tolist()}, expected {expected}"
+    depth = float(point_distances(point, obstacle_rows(obstacles)).min(initial=np.inf))
+    if depth < 0:
+        return f"target.point: got {point.tolist()}, {-1e3 * depth:.0f} mm inside an obstacle, expected one outside of them"
+    return None

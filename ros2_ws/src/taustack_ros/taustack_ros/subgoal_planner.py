@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,12 @@ from taustack.controllers.subgoals import Direct
 from taustack.controllers.subgoals import SubgoalPlanner as Subgoals
 from taustack.errors import BadInput, TaustackError
 from taustack.layout import RobotState
-from taustack.obstacles import Obstacle, obstacle_rows, point_distances
+from taustack.obstacles import Obstacle
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
 from taustack_ros.process import run_node
-from taustack_ros.pursuit import Pursuit, fault_of, feedback_of, point_of
+from taustack_ros.pursuit import Flood, Pursuit, fault_of, feedback_of, place_fault, point_of
 
 STALE_STATE_S = 0.5
 SILENT_S = 1.0  # without a sign of life the controller is taken for dead
@@ -42,7 +41,6 @@ SLOW_START_S = 0.5
 SAME_M = 1e-3  # a subgoal that moved by less is not sent again
 REACH_M = 0.05  # a goal that the model says will be missed by more is out of reach
 WHEN_OUT_OF_REACH = ("refuse", "warn")
-FLOOD = 20  # goals in a second; more are refused
 
 
 class SubgoalPlanner(Node):
@@ -53,9 +51,8 @@ class SubgoalPlanner(Node):
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
         kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
-        self._when_out_of_reach = parameters.one_of(
-            WHEN_OUT_OF_REACH, parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
-        )
+        asked = parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
+        self._when_out_of_reach = parameters.one_of(WHEN_OUT_OF_REACH, asked)
         self._kind = kind
         self._asked: np.ndarray | None = None
         self._over_model: dict[str, Subgoals] = {}
@@ -72,7 +69,7 @@ class SubgoalPlanner(Node):
         self._seq = 0
         self._forbidden, self._running = "", False
         self._pursuit: Pursuit | None = None
-        self._recent: deque[float] = deque(maxlen=FLOOD)
+        self._flood = Flood()
         self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
@@ -174,20 +171,12 @@ class SubgoalPlanner(Node):
     def _fault(self, request: ReachGoal.Goal) -> str | None:
         """What is wrong with a goal, or None."""
         now = time.monotonic()
-        flooded = len(self._recent) == FLOOD and now - self._recent[0] < 1.0
-        self._recent.append(now)
-        if flooded:
-            return f"goals: got more than {FLOOD} in a second, expected fewer"
-        fault = fault_of(request, self.robot.base_frame)
+        if (flooded := self._flood.fault(now)) is not None:
+            return flooded
+        point = point_of(request)
+        fault = fault_of(request, self.robot.base_frame) or place_fault(point, self.robot, self._obstacles)
         if fault is not None:
             return fault
-        point = point_of(request)
-        expected = self.robot.workspace.fault(point)
-        if expected is not None:
-            return f"target.point: got {point.tolist()}, expected {expected}"
-        depth = float(point_distances(point, obstacle_rows(self._obstacles)).min(initial=np.inf))
-        if depth < 0:
-            return f"target.point: got {point.tolist()}, {-1e3 * depth:.0f} mm inside an obstacle, expected one outside of them"
         if not self._ready:
             return f"model: got none with a temporal difference model yet, expected one for subgoals by {self._kind}"
         if self._forbidden:
