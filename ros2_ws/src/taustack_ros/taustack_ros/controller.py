@@ -70,7 +70,7 @@ class Controller(Node):
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.swaps = 0
-        self._next: MPPI | None = None
+        self._next: tuple[MPPI, TDMPolicy | None] | None = None
         self.plan_ms = Ring(100_000)
         self.planned_at = Ring(100_000)
         self._model: msg.Model | None = None
@@ -104,16 +104,15 @@ class Controller(Node):
             chain = chain_from_model(compile_model(self.robot), self.robot)
             self.fallback = ResolvedRate(self.robot, chain, self.planner.horizon, self.planner.latency_s)
             self._warm_up(self.planner)
-            self._use_policy(self.planner)
+            self.policy = self._policy_of(self.planner)
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
             self._plan_on_fresh_states(stop)
         self._write_statistics(self.planner.bundle.sha256)
 
-    def _use_policy(self, planner: MPPI) -> None:
-        """Let the policy of the planner's bundle act, if that is what was asked for."""
-        if self._by_policy:
-            self.policy = TDMPolicy(planner, tdm_of(planner.bundle, self.robot), self.robot)
+    def _policy_of(self, planner: MPPI) -> TDMPolicy | None:
+        """The policy of the planner's bundle, if that is to act. Raises BundleRefused if the bundle has none."""
+        return TDMPolicy(planner, tdm_of(planner.bundle, self.robot), self.robot) if self._by_policy else None
 
     def _announced(self, model: msg.Model) -> Bundle:
         """The bundle that the dynamics server announced, verified here as well."""
@@ -129,18 +128,17 @@ class Controller(Node):
         try:
             planner = MPPI(self._announced(model), self.robot, self.task, np.random.default_rng(self.seed))
             self._warm_up(planner)
-            self._next = planner
+            self._next = planner, self._policy_of(planner)
         except TaustackError as error:
             self.get_logger().error(f"version {model.version} is not taken, the old bundle goes on: {error}")
 
     def _swap(self) -> None:
         """Let the planner that waits go on where the old one stands."""
-        following, self._next = self._next, None
-        assert following is not None
+        waiting, self._next = self._next, None
+        assert waiting is not None
         assert self.planner is not None
-        following.take_over(self.planner)
-        self.planner = following
-        self._use_policy(following)
+        waiting[0].take_over(self.planner)
+        self.planner, self.policy = waiting
         self.swaps += 1
         self.get_logger().info(f"planning with {self.bundle_name} now")
 
