@@ -1,21 +1,22 @@
-"""Distances that an arm keeps: its moving parts to the box of its cell, and its parts to each other. Numpy only.
+"""Distances that an arm keeps: its moving parts to the box of its cell, and its parts to each other.
 
 Parts are covered by spheres fixed to the links; `taustack.sim.keep_out` reads them off the robot's model.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.controllers.compiled import FLAGS, FLOAT, INDICES, INT, MATRIX, NEW_MATRIX, NEW_TENSOR, TENSOR, VECTOR, compiled
 from taustack.kinematics import ChainJoint
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
-TURN = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,68 +39,19 @@ class KeepOut:
 
     def distances(self, q: FloatArray) -> FloatArray:
         """(2, B) [m] at positions q (B, n): the least distance to the box, and between two parts. Negative: beyond, or into each other."""
-        at = self._components(q)
-        out = np.full((2, len(q)), np.inf)
-        if self._moving.any():
-            moving = at[:, :, self._moving]
-            out[0] = np.minimum(moving - self._low, self._high - moving).min(axis=(0, 2))
-        if len(self.first):
-            apart = at.take(self.first, 2)
-            apart -= at.take(self.second, 2)
-            apart *= apart
-            out[1] = (np.sqrt(apart[0] + apart[1] + apart[2]) - self._touch).min(axis=1)
-        return out
+        return _distances(self.centres(q), self._moving, self.radius, self.first, self.second, self.low, self.high)
 
     def centres(self, q: FloatArray) -> FloatArray:
         """Centres of the spheres in the base frame (B, S, 3) [m]."""
-        return self._components(q).transpose(1, 2, 0)
+        return _centres(np.asarray(q, dtype=float), self._revolute, self._rotations, self._offsets, self.link, self.centre)
 
-    def change(self, moved: FloatArray) -> float:
-        """Bound [m] on how much a distance changes when the joints move by `moved` (n,): the reach beyond each joint times its motion."""
-        return float(self._reach @ np.abs(moved))
-
-    def _components(self, q: FloatArray) -> FloatArray:
-        """Centres with components first (3, B, S): long contiguous rows are what numpy is fast at."""
-        local = self._local(q.T[:, :, None, None])
-        poses = np.empty((len(self.joints) + 1, len(q), 4, 4))
-        poses[0] = np.eye(4)
-        poses[1] = local[0]
-        for i in range(1, len(self.joints)):
-            np.matmul(poses[i], local[i], out=poses[i + 1])
-        rows = np.ascontiguousarray(poses[:, :, :3].transpose(2, 3, 1, 0)).take(self._row, 3)
-        rows *= self._homogeneous
-        return np.asarray(rows[:, 0] + rows[:, 1] + rows[:, 2] + rows[:, 3])
-
-    def _local(self, q: FloatArray) -> FloatArray:
-        """Pose of each joint's link in its parent's (n, B, 4, 4), for q (n, B, 1, 1)."""
-        turned = self._fixed[:, None] + np.cos(q) * self._cos[:, None] + np.sin(q) * self._sin[:, None]
-        return turned if self._revolute.all() else np.where(self._revolute[:, None, None, None], turned, self._frame[:, None] + q * self._slide[:, None])
+    def change(self, before: FloatArray, after: FloatArray) -> float:
+        """Bound [m] on how much a distance differs between positions (B, n) and (B, n), row by row: the reach beyond each joint times its motion."""
+        return _change(self._reach, before, after)
 
     @cached_property
     def _moving(self) -> NDArray[np.bool_]:
         return np.asarray(self.link >= 0)
-
-    @cached_property
-    def _low(self) -> FloatArray:
-        return np.asarray(self.low[:, None, None] + self.radius[self._moving])
-
-    @cached_property
-    def _high(self) -> FloatArray:
-        return np.asarray(self.high[:, None, None] - self.radius[self._moving])
-
-    @cached_property
-    def _touch(self) -> FloatArray:
-        return np.asarray(self.radius[self.first] + self.radius[self.second])
-
-    @cached_property
-    def _row(self) -> IndexArray:
-        """Which of the poses, the base first, carries each sphere."""
-        return np.asarray(self.link + 1)
-
-    @cached_property
-    def _homogeneous(self) -> FloatArray:
-        """Homogeneous centres (4, 1, S)."""
-        return np.concatenate([self.centre.T, np.ones((1, len(self.centre)))])[:, None]
 
     @cached_property
     def _reach(self) -> FloatArray:
@@ -115,31 +67,73 @@ class KeepOut:
         return reach
 
     @cached_property
-    def _frame(self) -> FloatArray:
-        """Pose of each joint's frame in its parent's (n, 4, 4)."""
-        frames = np.tile(np.eye(4), (len(self.joints), 1, 1))
-        for frame, joint in zip(frames, self.joints, strict=True):
-            frame[:3, :3], frame[:3, 3] = joint.rotation, joint.offset
-        return frames
+    def _rotations(self) -> FloatArray:
+        return np.array([joint.rotation for joint in self.joints])
+
+    @cached_property
+    def _offsets(self) -> FloatArray:
+        return np.array([joint.offset for joint in self.joints])
 
     @cached_property
     def _revolute(self) -> NDArray[np.bool_]:
         return np.array([joint.kind == "revolute" for joint in self.joints])
 
-    @cached_property
-    def _cos(self) -> FloatArray:
-        return np.asarray(self._frame @ np.diag([1.0, 1, 0, 0]))
 
-    @cached_property
-    def _sin(self) -> FloatArray:
-        return np.asarray(self._frame @ TURN)
+@compiled(FLOAT, MATRIX, INT, VECTOR)
+def _times(turn: FloatArray, row: int, v: FloatArray) -> float:
+    """One row of a rotation times a vector."""
+    return float(turn[row, 0] * v[0] + turn[row, 1] * v[1] + turn[row, 2] * v[2])
 
-    @cached_property
-    def _fixed(self) -> FloatArray:
-        return np.asarray(self._frame @ np.diag([0.0, 0, 1, 1]))
 
-    @cached_property
-    def _slide(self) -> FloatArray:
-        along = np.zeros((4, 4))
-        along[2, 3] = 1.0
-        return np.asarray(self._frame @ along)
+@compiled(NEW_TENSOR, MATRIX, FLAGS, TENSOR, MATRIX, INDICES, MATRIX)
+def _centres(q: FloatArray, revolute: NDArray[np.bool_], rotations: FloatArray, offsets: FloatArray, link: IndexArray, centre: FloatArray) -> FloatArray:
+    """Centres (B, S, 3): each joint's frame is its parent's, moved by its offset, turned by its rotation, then by q about z or moved along it."""
+    out = np.empty((len(q), len(link), 3))
+    turn, next_turn, at = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    for b in range(len(q)):
+        turn[:], at[:] = np.eye(3), 0.0
+        s = 0
+        for joint in range(-1, len(revolute)):
+            if joint >= 0:
+                c, d = (math.cos(q[b, joint]), math.sin(q[b, joint])) if revolute[joint] else (1.0, 0.0)
+                slide = 0.0 if revolute[joint] else q[b, joint]
+                for row in range(3):
+                    x, y, z = _times(turn, row, rotations[joint, :, 0]), _times(turn, row, rotations[joint, :, 1]), _times(turn, row, rotations[joint, :, 2])
+                    at[row] += _times(turn, row, offsets[joint]) + slide * z
+                    next_turn[row, 0], next_turn[row, 1], next_turn[row, 2] = c * x + d * y, c * y - d * x, z
+                turn[:] = next_turn
+            while s < len(link) and link[s] == joint:
+                for row in range(3):
+                    out[b, s, row] = at[row] + _times(turn, row, centre[s])
+                s += 1
+    return out
+
+
+@compiled(NEW_MATRIX, TENSOR, FLAGS, VECTOR, INDICES, INDICES, VECTOR, VECTOR)
+def _distances(
+    centres: FloatArray, moving: NDArray[np.bool_], radius: FloatArray, first: IndexArray, second: IndexArray, low: FloatArray, high: FloatArray
+) -> FloatArray:
+    """(2, B): see `KeepOut.distances`."""
+    out = np.full((2, len(centres)), np.inf)
+    for b in range(len(centres)):
+        for s in range(len(radius)):
+            if moving[s]:
+                for axis in range(3):
+                    at = centres[b, s, axis]
+                    out[0, b] = min(out[0, b], at - low[axis] - radius[s], high[axis] - at - radius[s])
+        for p in range(len(first)):
+            i, j = first[p], second[p]
+            x, y, z = centres[b, i, 0] - centres[b, j, 0], centres[b, i, 1] - centres[b, j, 1], centres[b, i, 2] - centres[b, j, 2]
+            out[1, b] = min(out[1, b], math.sqrt(x * x + y * y + z * z) - radius[i] - radius[j])
+    return out
+
+
+@compiled(FLOAT, VECTOR, MATRIX, MATRIX)
+def _change(reach: FloatArray, before: FloatArray, after: FloatArray) -> float:
+    total = 0.0
+    for i in range(len(reach)):
+        most = 0.0
+        for b in range(len(before)):
+            most = max(most, abs(after[b, i] - before[b, i]))
+        total += reach[i] * most
+    return total

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.compiled import BOOL, FLOAT, NEW, VECTOR, compiled, tuple_of
 from taustack.controllers.reference import Reference
 
 FloatArray = NDArray[np.float64]
@@ -39,12 +40,25 @@ class LoadEstimate:
 
     def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Torque (n,) that the law at least has to give, and distance (n,) of the joints from their reference; both signed."""
-        error, slower = reference.q - q, reference.dq - dq
-        torque = self._stiffness * error + self._damping * slower
-        if self._rows < 2 or not ((np.abs(torque) >= self._limit).any() or (np.abs(error) > self._largest).any()):
+        torque, error, amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest)
+        if self._rows < 2 or not amiss:
             return torque, error
         # Only where something is amiss: the window is the dear part.
         window_q, window_dq = self._q[: self._rows], self._dq[: self._rows]
         late = np.minimum(np.maximum(q, window_q.min(axis=0)), window_q.max(axis=0)) - q
         late_torque = self._stiffness * late + self._damping * (np.minimum(np.maximum(dq, window_dq.min(axis=0)), window_dq.max(axis=0)) - dq)
         return np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late
+
+
+@compiled(tuple_of(NEW, NEW, BOOL), *[VECTOR] * 7, FLOAT)
+def _law(
+    q_ref: FloatArray, dq_ref: FloatArray, q: FloatArray, dq: FloatArray,
+    stiffness: FloatArray, damping: FloatArray, limit: FloatArray, largest: float,
+) -> tuple[FloatArray, FloatArray, bool]:  # fmt: skip
+    """Torque and error of the law against one reference, and whether either is more than is allowed."""
+    torque, error, amiss = np.empty(len(q)), np.empty(len(q)), False
+    for i in range(len(q)):
+        error[i] = q_ref[i] - q[i]
+        torque[i] = stiffness[i] * error[i] + damping[i] * (dq_ref[i] - dq[i])
+        amiss = amiss or abs(torque[i]) >= limit[i] or abs(error[i]) > largest
+    return torque, error, amiss

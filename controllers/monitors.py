@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.compiled import COUNTS, FLOAT, INT, STORE, VECTOR, compiled, finite, tuple_of
 from taustack.layout import RobotState
 
 FloatArray = NDArray[np.float64]
@@ -51,7 +52,9 @@ class SensorMonitor:
     def _fault(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         if sample.q.shape != (self.n,) or sample.dq.shape != (self.n,):
             return f"wrong size: {sample.q.shape} and {sample.dq.shape}"
-        if not math.isfinite(float(sample.q.sum() + sample.dq.sum()) + sample.t):
+        if sample.q.dtype != float or sample.dq.dtype != float:
+            return f"wrong type: {sample.q.dtype} and {sample.dq.dtype}"
+        if not (finite(sample.q, sample.dq) and math.isfinite(sample.t)):
             return "not finite"
         if sample.t > now + FUTURE_S:
             return f"from the future: by {sample.t - now:.3f} s"
@@ -74,19 +77,14 @@ class SensorMonitor:
 
     def _movement_fault(self, sample: RobotState, last: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         """Judge a measurement by the one before; takes it as trusted even after a jump, so that a jump is one fault."""
-        moved = np.abs(sample.q - last.q)
-        allowed = JUMP_FACTOR * self._velocity * (sample.t - last.t) + JUMP_FLOOR
         self.trusted = sample
-        rests = np.abs(sample.dq) < MOVING
-        self._stuck_since[(moved > 0.0) | rests] = now
-        self._unmoved_since[(moved > 0.0) | (rests & (np.abs(dq_ref) < MOVING))] = now
-        beyond = moved - allowed
-        if beyond.max() > 0:
-            joint = int(beyond.argmax())
-            return f"position jump: joint {joint + 1} by {moved[joint]:.3f}"
+        jumped, moved = _move(sample.q, last.q, sample.dq, dq_ref, self._velocity, sample.t - last.t, now, self._stuck_since, self._unmoved_since)
+        if jumped >= 0:
+            return f"position jump: joint {jumped + 1} by {moved:.3f}"
         for since, allowed_s in ((self._stuck_since, FROZEN_S), (self._unmoved_since, FROZEN_S + self._response_s)):
-            if now - since.min() > allowed_s:
-                return f"frozen: joint {int(since.argmin()) + 1}"
+            joint = _oldest(since)
+            if now - since[joint] > allowed_s:
+                return f"frozen: joint {joint + 1}"
         return None
 
 
@@ -101,16 +99,50 @@ class OverloadMonitor:
 
     def look(self, torque: FloatArray, error: FloatArray) -> str | None:
         """Why the robot should be damped, or None. Torque (n,) and error (n,) as `LoadEstimate` has them."""
-        far = np.abs(error)
-        if far.max() > self.largest_error:
-            joint = int(far.argmax())
-            return f"joint {joint + 1} is {far[joint]:.2f} from its reference"
-        loaded = np.abs(torque) >= self._torque
-        self._loaded = (self._loaded + 1) * loaded
-        if self._loaded.max() >= self.ticks:
-            return f"joint {int(np.argmax(self._loaded)) + 1} is at its torque limit"
+        far, loaded = _overloaded(torque, error, self._torque, self._loaded)
+        if abs(error[far]) > self.largest_error:
+            return f"joint {far + 1} is {abs(error[far]):.2f} from its reference"
+        if self._loaded[loaded] >= self.ticks:
+            return f"joint {loaded + 1} is at its torque limit"
         return None
 
     def reset(self) -> None:
         """Begin anew: the robot was damped and reset."""
         self._loaded = np.zeros_like(self._loaded)
+
+
+@compiled(tuple_of(INT, FLOAT), *[VECTOR] * 5, FLOAT, FLOAT, STORE, STORE)
+def _move(
+    q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, velocity: FloatArray, dt: float, now: float,
+    stuck_since: FloatArray, unmoved_since: FloatArray,
+) -> tuple[int, float]:  # fmt: skip
+    """Note which joints moved, or had no reason to, and find the joint that jumped farthest beyond what it may: (-1, 0.0) if none did."""
+    jumped, by, beyond = -1, 0.0, 0.0
+    for i in range(len(q)):
+        moved = abs(q[i] - q_last[i])
+        rests = abs(dq[i]) < MOVING
+        if moved > 0.0 or rests:
+            stuck_since[i] = now
+        if moved > 0.0 or (rests and abs(dq_ref[i]) < MOVING):
+            unmoved_since[i] = now
+        over = moved - (JUMP_FACTOR * velocity[i] * dt + JUMP_FLOOR)
+        if over > beyond:
+            jumped, by, beyond = i, moved, over
+    return jumped, by
+
+
+@compiled(INT, VECTOR)
+def _oldest(since: FloatArray) -> int:
+    """The joint with the earliest time."""
+    return int(np.argmin(since))
+
+
+@compiled(tuple_of(INT, INT), VECTOR, VECTOR, VECTOR, COUNTS)
+def _overloaded(torque: FloatArray, error: FloatArray, limit: FloatArray, loaded: NDArray[np.int64]) -> tuple[int, int]:
+    """Count the ticks (n,) that each joint has been at its torque limit; the joints with the largest error and the largest count."""
+    far, longest = 0, 0
+    for i in range(len(torque)):
+        loaded[i] = loaded[i] + 1 if abs(torque[i]) >= limit[i] else 0
+        far = i if abs(error[i]) > abs(error[far]) else far
+        longest = i if loaded[i] > loaded[longest] else longest
+    return far, longest

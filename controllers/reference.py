@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from taustack.config import RobotConfig
+from taustack.controllers.compiled import BOOL, FLOAT, NEW, VECTOR, compiled, tuple_of
 
 FloatArray = NDArray[np.float64]
+STILL_VELOCITY = 1e-4  # [rad/s or m/s] under which a reference rests
+STILL_ACCELERATION = 0.1  # [rad/s^2 or m/s^2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Reference:
     @property
     def rests(self) -> bool:
         """True if it moves by less than 1e-4 a second."""
-        return bool(np.all(np.abs(self.dq) < 1e-4) and np.all(np.abs(self.ddq) < 0.1))
+        return _rests(self.dq, self.ddq)
 
     def with_joints(self, other: Reference, chosen: NDArray[np.bool_]) -> Reference:
         """This reference, with the chosen joints (n,) taken from another one."""
@@ -105,14 +109,10 @@ class JerkLimited:
 
     def towards(self, start: Reference, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray) -> Reference:
         """One tick towards velocity dq (n,) with slope ddq (n,) at its end, between velocity bounds low and high (n,)."""
-        v, a_max = start.dq, self.acceleration
-        wanted = ddq + self.gain * (dq - v - ddq * self.dt)
-        lowest = np.minimum(np.maximum(self.gain * (low - v), -a_max), a_max)
-        highest = np.minimum(np.maximum(self.gain * (high - v), -a_max), a_max)
-        a = np.minimum(np.maximum(wanted, lowest), highest)
-        a = np.minimum(np.maximum(a, start.ddq - self.step_of_acceleration), start.ddq + self.step_of_acceleration)
-        v_new = v + a * self.dt
-        return Reference(q=start.q + 0.5 * self.dt * (v + v_new), dq=v_new, ddq=a)
+        q, v, a = _towards(
+            start.q, start.dq, start.ddq, dq, ddq, low, high, self.gain, self.acceleration, self.step_of_acceleration, self.dt,
+        )  # fmt: skip
+        return Reference(q=q, dq=v, ddq=a)
 
     def stop(self, start: Reference) -> StopPath:
         """The fastest stop."""
@@ -121,16 +121,56 @@ class JerkLimited:
         given.target_velocity, given.target_acceleration = self._zero, self._zero
         self._generator.calculate(given, trajectory)
         end = np.array(trajectory.at_time(trajectory.duration)[0])
-        # Ruckig's own `position_extrema` counts the target position in, which velocity control does not have (0.19.4).
-        reach = np.array([start.q, end, start.q + self._before_turning(start)])
-        return StopPath(trajectory=trajectory, lowest=reach.min(axis=0), highest=reach.max(axis=0))
+        lowest, highest = _extremes(start.q, start.dq, start.ddq, end, self.jerk)
+        return StopPath(trajectory=trajectory, lowest=lowest, highest=highest)
 
-    def _before_turning(self, start: Reference) -> FloatArray:
-        """The way (n,) before a velocity that the acceleration reverses is zero; zero for a stop without a turn."""
-        v, a = np.abs(start.dq), np.abs(start.ddq)
-        root = a * a - 2 * self.jerk * v
-        turns = (start.dq * start.ddq < 0) & (root > 0)
-        if not turns.any():
-            return np.zeros_like(v)
-        t = (a - np.sqrt(np.maximum(root, 0.0))) / self.jerk
-        return np.where(turns, np.sign(start.dq) * t * (v - t * (a / 2 - self.jerk * t / 6)), 0.0)
+
+@compiled(BOOL, VECTOR, VECTOR)
+def _rests(dq: FloatArray, ddq: FloatArray) -> bool:
+    return bool((np.abs(dq) < STILL_VELOCITY).all() and (np.abs(ddq) < STILL_ACCELERATION).all())
+
+
+@compiled(FLOAT, FLOAT, FLOAT, FLOAT)
+def _clamp(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+@compiled(tuple_of(NEW, NEW, NEW), *[VECTOR] * 10, FLOAT)
+def _towards(
+    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray,
+    gain: FloatArray, a_max: FloatArray, step_of_acceleration: FloatArray, dt: float,
+) -> tuple[FloatArray, FloatArray, FloatArray]:  # fmt: skip
+    """Position, velocity, acceleration after one tick, each joint for itself. Jerk comes last: no bound on the velocity may break it."""
+    q_new, v_new, a_new = np.empty(len(q)), np.empty(len(q)), np.empty(len(q))
+    for i in range(len(q)):
+        wanted = ddq[i] + gain[i] * (dq[i] - v[i] - ddq[i] * dt)
+        lowest = _clamp(gain[i] * (low[i] - v[i]), -a_max[i], a_max[i])
+        highest = _clamp(gain[i] * (high[i] - v[i]), -a_max[i], a_max[i])
+        a_new[i] = _clamp(_clamp(wanted, lowest, highest), a[i] - step_of_acceleration[i], a[i] + step_of_acceleration[i])
+        v_new[i] = v[i] + a_new[i] * dt
+        q_new[i] = q[i] + 0.5 * dt * (v[i] + v_new[i])
+    return q_new, v_new, a_new
+
+
+@compiled(FLOAT, FLOAT, FLOAT, FLOAT)
+def _before_turning(dq: float, ddq: float, jerk: float) -> float:
+    """The way before a velocity that the acceleration reverses is zero; zero for a stop without a turn."""
+    v, a = abs(dq), abs(ddq)
+    root = a * a - 2 * jerk * v
+    if dq * ddq >= 0 or root <= 0:
+        return 0.0
+    t = (a - math.sqrt(root)) / jerk
+    return math.copysign(t * (v - t * (a / 2 - jerk * t / 6)), dq)
+
+
+@compiled(tuple_of(NEW, NEW), *[VECTOR] * 5)
+def _extremes(q: FloatArray, dq: FloatArray, ddq: FloatArray, end: FloatArray, jerk: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lowest and highest position on the way to the end of a stop.
+
+    Ruckig's own `position_extrema` counts the target position in, which velocity control does not have (0.19.4).
+    """
+    lowest, highest = np.empty(len(q)), np.empty(len(q))
+    for i in range(len(q)):
+        turn = q[i] + _before_turning(dq[i], ddq[i], jerk[i])
+        lowest[i], highest[i] = min(q[i], end[i], turn), max(q[i], end[i], turn)
+    return lowest, highest

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.compiled import FLOAT, NEW, VECTOR, compiled, finite, tuple_of
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits, StopPath
 
@@ -20,7 +21,6 @@ FloatArray = NDArray[np.float64]
 Acted = dict[str, float]
 BRAKING_FRACTION = 0.5  # of the acceleration limit that the braking curve before a position limit counts on
 TINY = 1e-9
-SIDES = np.array([[1.0], [-1.0]])  # both ends of a range at once: small arrays cost by the call
 SHORT = 1e-3  # [rad/s or m/s] of velocity that acceleration or jerk kept back, to be told
 RULES = ("finite", "velocity", "position", "torque", "acceleration", "jerk", "stopping_distance", "box", "self_collision")
 
@@ -41,8 +41,6 @@ class SafetyFilter:
         self._torque = robot.limits("torque")
         self._braking = BRAKING_FRACTION * self.limits.acceleration
         self._reaction = self._braking / self._motion.gain
-        self._reaction_squared, self._twice_braking = self._reaction**2, 2 * self._braking
-        self._edges = np.array([self.limits.q_max, -self.limits.q_min])
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
     def step(self, start: Reference, dq: FloatArray, ddq: FloatArray, torque: FloatArray | None = None) -> tuple[Reference, Acted]:
@@ -55,20 +53,21 @@ class SafetyFilter:
             The next reference, and the rules that acted with by how much: rad, rad/s, N m, m as the rule's quantity is.
         """
         acted: Acted = {}
-        if not math.isfinite(float(dq.sum() + ddq.sum())):
+        dq, ddq = np.asarray(dq, dtype=float), np.asarray(ddq, dtype=float)
+        if not finite(dq, ddq):
             acted["finite"] = 1.0
             dq, ddq = np.zeros_like(start.dq), np.zeros_like(start.dq)
         low, high = self._velocity_bounds(start)
-        over = np.maximum(dq - high, low - dq)
-        if over.max() > TINY:
-            acted["velocity" if (np.abs(dq) > self.limits.velocity).any() else "position"] = float(over.max())
+        over = _outside(dq, low, high)
+        if over > TINY:
+            acted["velocity" if (np.abs(dq) > self.limits.velocity).any() else "position"] = over
         if torque is not None:
             dq, ddq = self._unloaded(dq, ddq, torque, acted)
         step = self._motion.towards(start, dq, ddq, low, high)
-        short = np.abs(step.dq - np.minimum(np.maximum(dq, low), high))
-        if short.max() > SHORT:
+        short = _kept_back(step.dq, dq, low, high)
+        if short > SHORT:
             rule = "acceleration" if (np.abs(dq - start.dq) > self.limits.acceleration * self.dt).any() else "jerk"
-            acted[rule] = float(short.max())
+            acted[rule] = short
         return self._stoppable(start, step, acted)
 
     def stop(self, start: Reference) -> Reference:
@@ -78,28 +77,25 @@ class SafetyFilter:
         return self._motion.stop(start).at(self.dt)
 
     def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
-        """Velocities (n,) within the limit and under the braking curve before the position limits: v / gain + v^2 / 2a = distance."""
-        room = np.maximum(self._edges - SIDES * start.q, 0.0)
-        bound = np.minimum(np.sqrt(self._reaction_squared + self._twice_braking * room) - self._reaction, self.limits.velocity)
-        high, low = bound[0], -bound[1]
-        return low, high
+        """Velocities (n,) within the limit and under the braking curve before the position limits."""
+        limits = self.limits
+        return _bounds(start.q, limits.q_min, limits.q_max, limits.velocity, self._braking, self._reaction)
 
     def _unloaded(self, dq: FloatArray, ddq: FloatArray, torque: FloatArray, acted: Acted) -> tuple[FloatArray, FloatArray]:
         """A joint whose impedance law is at its torque limit does not pull further: what it pushes against gives way or the reference waits."""
-        over = np.abs(torque) - self._torque
-        pulls = (over > 0) & (torque * dq > 0)
-        if not pulls.any():
+        over = _overload(torque, self._torque, dq)
+        if over <= 0:
             return dq, ddq
-        acted["torque"] = float(over.max())
+        acted["torque"] = over
+        pulls = (np.abs(torque) > self._torque) & (torque * dq > 0)
         return np.where(pulls, 0.0, dq), np.where(pulls, 0.0, ddq)
 
     def _stoppable(self, start: Reference, step: Reference, acted: Acted) -> tuple[Reference, Acted]:
         """The step if a stop within the limits is possible after it, else the first tick of the stop from `start`, joint by joint."""
         limits = self.limits
         after = self._motion.stop(step)
-        over = np.maximum(after.highest - limits.q_max, limits.q_min - after.lowest)
         before: StopPath | None = None
-        if over.max() > TINY:
+        if max(_outside(after.highest, limits.q_min, limits.q_max), _outside(after.lowest, limits.q_min, limits.q_max)) > TINY:
             before = self._motion.stop(start)
             # A reference that began outside may move, but only back.
             further = np.maximum(after.highest - np.maximum(limits.q_max, before.highest), np.minimum(limits.q_min, before.lowest) - after.lowest)
@@ -128,7 +124,7 @@ class SafetyFilter:
             return
         along, left = self._known
         now = self._motion.stop(start).along()
-        if left > 0 and self.keep_out.change(np.abs(now - along).max(axis=0)) < 0.3 * left:
+        if left > 0 and self.keep_out.change(now, along) < 0.3 * left:
             return
         self._look(now)
 
@@ -147,4 +143,50 @@ class SafetyFilter:
         along, left = self._known
         if left <= 0 or self.keep_out is None:
             return False
-        return left > self.keep_out.change(np.abs(path.along() - along).max(axis=0))
+        return left > self.keep_out.change(path.along(), along)
+
+
+@compiled(FLOAT, VECTOR, VECTOR, VECTOR)
+def _outside(x: FloatArray, low: FloatArray, high: FloatArray) -> float:
+    """By how much the entry farthest outside is outside its range; negative if all are inside."""
+    most = -np.inf
+    for i in range(len(x)):
+        most = max(most, x[i] - high[i], low[i] - x[i])
+    return most
+
+
+@compiled(FLOAT, VECTOR, VECTOR, VECTOR, VECTOR)
+def _kept_back(got: FloatArray, dq: FloatArray, low: FloatArray, high: FloatArray) -> float:
+    """Most of what a joint's velocity is away from the one asked for, as far as that is within its bounds."""
+    most = 0.0
+    for i in range(len(got)):
+        most = max(most, abs(got[i] - min(max(dq[i], low[i]), high[i])))
+    return most
+
+
+@compiled(FLOAT, VECTOR, VECTOR, VECTOR)
+def _overload(torque: FloatArray, limit: FloatArray, dq: FloatArray) -> float:
+    """The most that a torque is over its limit, if any joint over its limit is asked to pull further; else 0."""
+    most, pulls = 0.0, False
+    for i in range(len(torque)):
+        over = abs(torque[i]) - limit[i]
+        most = max(most, over)
+        pulls = pulls or (over > 0 and torque[i] * dq[i] > 0)
+    return most if pulls else 0.0
+
+
+@compiled(FLOAT, FLOAT, FLOAT, FLOAT)
+def _brakes_within(room: float, braking: float, reaction: float) -> float:
+    """The velocity from which a joint brakes within `room`: v / gain + v^2 / 2a = room, with reaction = a / gain."""
+    return math.sqrt(reaction * reaction + 2 * braking * max(room, 0.0)) - reaction
+
+
+@compiled(tuple_of(NEW, NEW), *[VECTOR] * 6)
+def _bounds(
+    q: FloatArray, q_min: FloatArray, q_max: FloatArray, velocity: FloatArray, braking: FloatArray, reaction: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    low, high = np.empty(len(q)), np.empty(len(q))
+    for i in range(len(q)):
+        high[i] = min(_brakes_within(q_max[i] - q[i], braking[i], reaction[i]), velocity[i])
+        low[i] = -min(_brakes_within(q[i] - q_min[i], braking[i], reaction[i]), velocity[i])
+    return low, high

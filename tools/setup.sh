@@ -29,6 +29,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   if ! "$VENV/bin/python" -m pip install --disable-pip-version-check --no-deps --upgrade --target "$VENV/lerobot" -r tools/lerobot.txt >> "$log" 2>&1; then
     fail "LeRobot could not be installed ($(grep -m 1 '^ERROR' "$log" || tail -n 1 "$log")): check the network and run make again; the whole log is $log"
   fi
+  "$VENV/bin/python" -c "import taustack.controllers.tracker" || fail "the functions of a tick could not be compiled"  # else the first start takes seconds more
   echo "$wanted" > "$stamp"
 fi
 "$VENV/bin/python" tools/build_ros_ws.py || fail "the ROS interfaces could not be built"

@@ -145,7 +145,7 @@ def test_distances_change_by_no_more_than_the_bound(robot: RobotConfig) -> None:
         q = rng.uniform(robot.q_min, robot.q_max)
         step = rng.normal(0, 0.1, robot.n)
         before, after = keep_out.distances(np.stack([q, q + step])).T
-        assert (np.abs(after - before) <= keep_out.change(step) + 1e-9).all()
+        assert (np.abs(after - before) <= keep_out.change(q[None], (q + step)[None]) + 1e-9).all()
 
 
 def state_at(robot: RobotConfig, t: float = 1.5) -> RobotState:

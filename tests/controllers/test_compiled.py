@@ -1,0 +1,100 @@
+"""What a tick has compiled computes what its Python says, refuses what it was not compiled for, and never compiles on the way."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numba.core.registry import CPUDispatcher
+
+from taustack.config import RobotConfig
+from taustack.controllers import keep_out, load, monitors, reference, safety
+from taustack.controllers.compiled import finite
+from taustack.controllers.load import LoadEstimate
+from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
+from taustack.controllers.reference import Reference
+from taustack.controllers.safety import SafetyFilter
+from taustack.layout import RobotState
+from taustack.sim.keep_out import keep_out_from_model
+from taustack.sim.plant import MujocoPlant
+
+DT = 0.002
+MODULES = (keep_out, load, monitors, reference, safety)
+
+
+def walk(robot: RobotConfig, ticks: int) -> list[np.ndarray]:
+    """Rows of what filter, load estimate and monitors make of wild velocities and of a robot that follows with noise."""
+    rng = np.random.default_rng(7)
+    watched = SafetyFilter(robot, DT, keep_out_from_model(MujocoPlant(robot).nominal, robot))
+    at, estimate, sensors, overload = Reference.at_rest(robot.home), LoadEstimate(robot, DT), SensorMonitor(robot), OverloadMonitor(robot, DT)
+    rows, wanted = [], np.zeros(robot.n)
+    for tick in range(ticks):
+        if tick % 50 == 0:
+            wanted = rng.uniform(-3, 3, robot.n) * rng.choice([0.1, 1.0])
+        q = at.q + rng.normal(0, 1e-3, robot.n) + (tick % 97 == 0) * 0.4
+        state = RobotState(t=tick * DT, q=q, dq=at.dq, q_ref=at.q, dq_ref=at.dq, torque=0 * q, ee=np.zeros(3))
+        said = (sensors.look(state, tick * DT, at.dq) or "", overload.look(*(seen := estimate.look(at, q, at.dq))) or "")
+        at, acted = watched.step(at, wanted, 0 * wanted, seen[0] if tick % 2 else None)
+        estimate.remember(at)
+        watched.look_ahead(at)
+        heard = np.array([len(text) for text in said] + [len(acted), sum(acted.values())])
+        rows.append(np.concatenate([at.q, at.dq, at.ddq, *seen, heard, watched._known[0].ravel()]))
+    return rows
+
+
+def test_machine_code_and_python_agree(robot: RobotConfig) -> None:
+    """The same walk in a process without the compiler: by it the compiled lines are covered, which no tracer sees."""
+    here = np.array(walk(robot, 600))
+    script = (
+        "import sys, numpy as np; from taustack.config import load_robot; from tests.controllers.test_compiled import walk; "
+        "np.save(sys.stdout.buffer, np.array(walk(load_robot('panda'), 600)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, check=True, timeout=300)
+    there = np.load(io.BytesIO(done.stdout))
+    assert np.abs(here[:, 7:14]).max() > 0.5  # it moved
+    assert len(np.unique(here[:, 35:37], axis=0)) > 2  # and there was something to say
+    np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-9)
+
+
+def test_a_walk_compiles_nothing(robot: RobotConfig) -> None:
+    functions = [value for module in MODULES for value in vars(module).values() if isinstance(value, CPUDispatcher)]
+    assert len(functions) > 10
+    walk(robot, 60)
+    assert all(len(function.signatures) == 1 for function in functions)
+
+
+def shorter(x: np.ndarray) -> np.ndarray:
+    return x[:3]
+
+
+def single(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32)
+
+
+@pytest.mark.parametrize(("change", "error"), [(shorter, IndexError), (single, TypeError)])
+def test_a_vector_of_another_size_or_type_is_refused_not_read_beside(robot: RobotConfig, change: Callable[[np.ndarray], np.ndarray], error: type) -> None:
+    n = np.zeros(robot.n)
+    with pytest.raises(error):
+        safety._outside(n, change(n), n)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_finite(bad: float) -> None:
+    good, wrong = np.zeros(7), np.zeros(7)
+    wrong[6] = bad
+    wrong.setflags(write=False)  # as what comes out of shared memory
+    assert finite(good, good)
+    assert not finite(good, wrong)
+    assert not finite(wrong, good)
+    assert not finite(np.repeat(wrong, 2)[::-2], good)
+
+
+def test_a_measurement_in_single_precision_is_a_fault_not_a_crash(robot: RobotConfig) -> None:
+    q = robot.home.astype(np.float32)
+    state = RobotState(t=0.0, q=q, dq=0 * q, q_ref=q, dq_ref=0 * q, torque=0 * q, ee=np.zeros(3))
+    assert (SensorMonitor(robot).look(state, 0.0, np.zeros(robot.n)) or "").startswith("wrong type: float32")
