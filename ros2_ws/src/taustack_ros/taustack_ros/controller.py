@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import threading
 import time
 from collections import Counter
@@ -36,7 +35,7 @@ from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message, subgoal_of
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi", POLICY)
@@ -291,4 +290,4 @@ class Controller(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(Controller, priority=PRIORITY))
+    leave(run_node(Controller, priority=PRIORITY))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -20,7 +19,7 @@ from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import plan_of, robot_state_message, safety_message, to_time, track_message
 from taustack_ros.plain_process import session_name
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 MEETING_S = 15.0  # discovery on a busy machine may take this long to show another stack
 SILENT_S = 0.5  # without a state of the tracker it is taken for dead
@@ -176,4 +175,4 @@ class Driver(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(Driver, priority=40))
+    leave(run_node(Driver, priority=40))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import track_rows
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 LARGEST_REQUEST = 2_000_000  # values in u
 LOOK_S = 0.25
@@ -180,4 +179,4 @@ class DynamicsServer(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(DynamicsServer))
+    leave(run_node(DynamicsServer))

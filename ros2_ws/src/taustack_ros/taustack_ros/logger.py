@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +21,7 @@ from taustack.config import load_robot
 from taustack.stop_flag import StopFlag
 from taustack.version import code_version
 from taustack_ros import parameters, topics
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 DEPTH = 500  # messages that may wait for a slow reader; the publishers are best effort and never wait for it
 
@@ -125,4 +124,4 @@ def qos_of(qos: QoSProfile) -> dict[str, object]:
 
 
 def main() -> None:
-    sys.exit(run_node(Logger))
+    leave(run_node(Logger))

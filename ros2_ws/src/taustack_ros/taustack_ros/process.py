@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
@@ -48,7 +48,7 @@ def start_heartbeat(node: Node) -> None:
 
 
 def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
-    """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code.
+    """Make a node, spin it in a thread, call its `run(stop)` in this one; returns the exit code, for `leave`.
 
     With a priority the whole process asks for SCHED_FIFO before it makes any thread: a thread that holds the interpreter's
     lock at a lower priority would otherwise keep a higher one waiting for as long as the planner computes.
@@ -81,6 +81,20 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, also if a thread is still in the middle of something that is not Python.
+
+    A daemon thread that comes back from C++ while the interpreter is taken apart is ended by an exception that C++ does not know: the
+    process aborts. A bundle's sessions may be in the making when SIGTERM comes; all that must be closed is closed by then.
+    """
+    others = [t for t in threading.enumerate() if t.daemon and not isinstance(t, threading.Timer)]
+    if others:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _spin(executor: Executor, stop: StopFlag) -> None:

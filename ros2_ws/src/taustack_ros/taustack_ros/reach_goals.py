@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from taustack_msgs.action import ReachGoal
 from taustack.errors import TaustackError
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 SERVER_TIMEOUT_S = 40.0
 ANSWER_TIMEOUT_S = 30.0
@@ -85,4 +84,4 @@ class ReachGoals(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(ReachGoals))
+    leave(run_node(ReachGoals))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ from taustack.obstacles import Obstacle
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 from taustack_ros.pursuit import Flood, Pursuit, fault_of, feedback_of, place_fault, point_of
 
 STALE_STATE_S = 0.5
@@ -297,4 +296,4 @@ class SubgoalPlanner(Node):
 
 
 def main() -> None:
-    sys.exit(run_node(SubgoalPlanner))
+    leave(run_node(SubgoalPlanner))

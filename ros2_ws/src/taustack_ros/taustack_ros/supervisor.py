@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from typing import Any
 
@@ -18,7 +17,7 @@ from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.plain_process import session_name
-from taustack_ros.process import run_node
+from taustack_ros.process import leave, run_node
 
 BEAT_S = 0.05
 HUNG_S = 2.0  # without a heartbeat a restartable node is killed, to be started anew
@@ -137,4 +136,4 @@ def tracker_status(status: dict[str, Any]) -> DiagnosticStatus:
 
 
 def main() -> None:
-    sys.exit(run_node(Supervisor, priority=35))
+    leave(run_node(Supervisor, priority=35))
