@@ -23,9 +23,8 @@ MUTATED = ("safety", "reference", "load", "states")
 LEAST = 0.95
 
 CONFIG = f"""[mutmut]
-paths_to_mutate=
+source_paths=
 {chr(10).join(f"    src/taustack/controllers/{name}.py" for name in MUTATED)}
-tests_dir=tests/controllers
 also_copy=
     src
     tests

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numba import config
 from numba.core.registry import CPUDispatcher
 
 from taustack.config import RobotConfig
@@ -24,6 +25,7 @@ from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.plant import MujocoPlant
 
 DT = 0.002
+as_machine_code = pytest.mark.skipif(config.DISABLE_JIT, reason="the compiler is switched off")
 MODULES = (keep_out, load, monitors, reference, safety)
 
 
@@ -61,6 +63,7 @@ def test_machine_code_and_python_agree(robot: RobotConfig) -> None:
     np.testing.assert_allclose(here, there, rtol=1e-9, atol=1e-9)
 
 
+@as_machine_code
 def test_a_walk_compiles_nothing(robot: RobotConfig) -> None:
     functions = [value for module in MODULES for value in vars(module).values() if isinstance(value, CPUDispatcher)]
     assert len(functions) > 10
@@ -76,6 +79,7 @@ def single(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32)
 
 
+@as_machine_code
 @pytest.mark.parametrize(("change", "error"), [(shorter, IndexError), (single, TypeError)])
 def test_a_vector_of_another_size_or_type_is_refused_not_read_beside(robot: RobotConfig, change: Callable[[np.ndarray], np.ndarray], error: type) -> None:
     n = np.zeros(robot.n)

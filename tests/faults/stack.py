@@ -30,10 +30,11 @@ WAIT_S = 60.0  # for what must come; how fast it came is judged by the plant's r
 class Stack:
     """The whole graph with a run folder, on a domain of its own."""
 
-    def __init__(self, robot: RobotConfig, folder: Path, launch: str = "sim", log: str = "", registry: str = "") -> None:
+    def __init__(self, robot: RobotConfig, folder: Path, launch: str = "sim", log: str = "", registry: str = "", **arguments: str) -> None:
         self.robot, self.folder, self.log = robot, folder, io.StringIO()
         local = {"ROS_DOMAIN_ID": str(56 + os.getpid() % 40), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        spec = read_launch(launch, {"run_dir": str(folder), "log": log or str(folder / "log"), "registry": registry or str(folder / "registry")})
+        given = {"run_dir": str(folder), "log": log or str(folder / "log"), "registry": registry or str(folder / "registry")}
+        spec = read_launch(launch, given | arguments)
         self.environment = ros_environment() | local
         self.runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | local), out=self.log, session=f"fault-{os.getpid()}")
         self.runner.start()

@@ -94,3 +94,29 @@ def test_a_pointer_that_cannot_be_read_changes_nothing(stack: Stack, registry: R
     assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1)
     assert np.isin(stack.status()["state"], ("running", "holding"))
     stack.stop()
+
+
+def test_a_bundle_without_a_policy_is_not_taken_where_one_acts(robot: RobotConfig, registry: Registry, tmp_path: Path) -> None:
+    """The policy of the shipped bundle goes on; the controller does not end between two plans."""
+    folder = Path(shutil.copytree(robot.folder / "bundle_lag", tmp_path / "lag"))
+    report = tmp_path / "lag-report" / REPORT
+    report.parent.mkdir()
+    report.write_text(json.dumps({"passed": True, "candidate_sha256": sha256_of(folder / MANIFEST)}))
+    registry.add(folder, {REPORT: report})
+    stack = Stack(robot, tmp_path / "run", registry=str(registry.root), planner="tdm_policy", kind="tdm")
+    try:
+        stack.wander(600.0)
+        registry.promote("3")
+        assert stack.until(lambda: "version 3 is not taken, the old bundle goes on" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
+        assert "tdm" in stack.log.getvalue().rsplit("the old bundle goes on:", 1)[1].splitlines()[0]
+        stack.until(lambda: False, 2.0)
+        assert "controller" not in stack.runner.restarted
+        assert stack.until(lambda: stack.status().get("state") == "running"), stack.log.getvalue()
+        stack.stop()
+    finally:
+        stack.runner.stop()
+    controller = json.loads((tmp_path / "run" / "controller.json").read_text())
+    assert controller["bundle"]["sha256"] == sha256_of(robot.folder / "bundle" / MANIFEST)
+    assert controller["bundle"]["name"].endswith("/shipped")
+    assert controller["swaps"] == 0
+    assert controller["plans_by"]["tdm_policy"] > 50

@@ -69,7 +69,7 @@ class Controller(Node):
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.swaps = 0
-        self._next: tuple[MPPI, TDMPolicy | None] | None = None
+        self._next: tuple[str, MPPI, TDMPolicy | None] | None = None
         self.plan_ms = Ring(100_000)
         self.planned_at = Ring(100_000)
         self._model: msg.Model | None = None
@@ -95,7 +95,7 @@ class Controller(Node):
             self.progress_at = time.monotonic()
         if stop.is_set() or self._model is None:
             return
-        bundle = self._announced(self._model)
+        bundle, self.bundle_name = self._announced(self._model)
         if real_time_wanted():
             ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=SHARDS) as executor:
@@ -113,21 +113,21 @@ class Controller(Node):
         """The policy of the planner's bundle, if that is to act. Raises BundleRefused if the bundle has none."""
         return TDMPolicy(planner, tdm_of(planner.bundle, self.robot), self.robot) if self._by_policy else None
 
-    def _announced(self, model: msg.Model) -> Bundle:
-        """The bundle that the dynamics server announced, verified here as well."""
+    def _announced(self, model: msg.Model) -> tuple[Bundle, str]:
+        """The bundle that the dynamics server announced, verified here as well, and what it is called."""
         bundle = load_bundle(Path(model.path), self.robot)
         if bundle.sha256 != model.sha256:
             raise BadInput(model.path, "sha256", bundle.sha256, f"{model.sha256}, as announced on `model`")
-        self.bundle_name = f"{bundle.manifest.name}/{model.version}"
-        return bundle
+        return bundle, f"{bundle.manifest.name}/{model.version}"
 
     def _prepare(self, model: msg.Model) -> None:
         """Build the planner over another bundle, in a thread that gives way to planning; it takes over between two plans."""
         give_way()
         try:
-            planner = MPPI(self._announced(model), self.robot, self.task, np.random.default_rng(self.seed))
+            bundle, name = self._announced(model)
+            planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed))
             self._warm_up(planner)
-            self._next = planner, self._policy_of(planner)
+            self._next = name, planner, self._policy_of(planner)
         except TaustackError as error:
             self.get_logger().error(f"version {model.version} is not taken, the old bundle goes on: {error}")
 
@@ -136,8 +136,9 @@ class Controller(Node):
         waiting, self._next = self._next, None
         assert waiting is not None
         assert self.planner is not None
-        waiting[0].take_over(self.planner)
-        self.planner, self.policy = waiting
+        name, planner, policy = waiting
+        planner.take_over(self.planner)
+        self.bundle_name, self.planner, self.policy = name, planner, policy
         self.swaps += 1
         self.get_logger().info(f"planning with {self.bundle_name} now")
 
