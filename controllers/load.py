@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import BOOL, FLOAT, NEW, VECTOR, compiled, tuple_of
+from taustack.controllers.compiled import BOOL, FLOAT, NEW_MATRIX, VECTOR, compiled, tuple_of
 from taustack.controllers.reference import Reference
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +40,7 @@ class LoadEstimate:
 
     def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Torque (n,) that the law at least has to give, and distance (n,) of the joints from their reference; both signed."""
-        torque, error, amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest)
+        (torque, error), amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest)
         if self._rows < 2 or not amiss:
             return torque, error
         # Only where something is amiss: the window is the dear part.
@@ -50,15 +50,16 @@ class LoadEstimate:
         return np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late
 
 
-@compiled(tuple_of(NEW, NEW, BOOL), *[VECTOR] * 7, FLOAT)
+@compiled(tuple_of(NEW_MATRIX, BOOL), *[VECTOR] * 7, FLOAT)
 def _law(
     q_ref: FloatArray, dq_ref: FloatArray, q: FloatArray, dq: FloatArray,
     stiffness: FloatArray, damping: FloatArray, limit: FloatArray, largest: float,
-) -> tuple[FloatArray, FloatArray, bool]:  # fmt: skip
-    """Torque and error of the law against one reference, and whether either is more than is allowed."""
-    torque, error, amiss = np.empty(len(q)), np.empty(len(q)), False
+) -> tuple[FloatArray, bool]:  # fmt: skip
+    """Torque and error (2, n) of the law against one reference, and whether either is more than is allowed."""
+    found, amiss = np.empty((2, len(q))), False
+    torque, error = found[0], found[1]
     for i in range(len(q)):
         error[i] = q_ref[i] - q[i]
         torque[i] = stiffness[i] * error[i] + damping[i] * (dq_ref[i] - dq[i])
         amiss = amiss or abs(torque[i]) >= limit[i] or abs(error[i]) > largest
-    return torque, error, amiss
+    return found, amiss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,7 +64,7 @@ class Plan:
     def velocity(self, t: float, start: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Reference velocity (nu,) and its slope (nu,) at time t: linear between actions, from `start` at effective_t."""
         steps = (t - self.effective_t) / self.dt
-        i = min(max(int(np.floor(steps)), 0), len(self.actions) - 1)
+        i = min(max(math.floor(steps), 0), len(self.actions) - 1)
         before = self.actions[i - 1] if i > 0 else start
         slope = (self.actions[i] - before) / self.dt
         fraction = min(max(steps - i, 0.0), 1.0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import BOOL, FLOAT, NEW, VECTOR, compiled, tuple_of
+from taustack.controllers.compiled import BOOL, FLOAT, NEW_MATRIX, VECTOR, compiled
 
 FloatArray = NDArray[np.float64]
 STILL_VELOCITY = 1e-4  # [rad/s or m/s] under which a reference rests
@@ -135,13 +135,14 @@ def _clamp(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-@compiled(tuple_of(NEW, NEW, NEW), *[VECTOR] * 10, FLOAT)
+@compiled(NEW_MATRIX, *[VECTOR] * 10, FLOAT)
 def _towards(
     q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray,
     gain: FloatArray, a_max: FloatArray, step_of_acceleration: FloatArray, dt: float,
-) -> tuple[FloatArray, FloatArray, FloatArray]:  # fmt: skip
-    """Position, velocity, acceleration after one tick, each joint for itself. Jerk comes last: no bound on the velocity may break it."""
-    q_new, v_new, a_new = np.empty(len(q)), np.empty(len(q)), np.empty(len(q))
+) -> FloatArray:  # fmt: skip
+    """Position, velocity, acceleration (3, n) after one tick, each joint for itself. Jerk comes last: no bound on the velocity may break it."""
+    after = np.empty((3, len(q)))
+    q_new, v_new, a_new = after[0], after[1], after[2]
     for i in range(len(q)):
         wanted = ddq[i] + gain[i] * (dq[i] - v[i] - ddq[i] * dt)
         lowest = _clamp(gain[i] * (low[i] - v[i]), -a_max[i], a_max[i])
@@ -149,7 +150,7 @@ def _towards(
         a_new[i] = _clamp(_clamp(wanted, lowest, highest), a[i] - step_of_acceleration[i], a[i] + step_of_acceleration[i])
         v_new[i] = v[i] + a_new[i] * dt
         q_new[i] = q[i] + 0.5 * dt * (v[i] + v_new[i])
-    return q_new, v_new, a_new
+    return after
 
 
 @compiled(FLOAT, FLOAT, FLOAT, FLOAT)
@@ -163,14 +164,14 @@ def _before_turning(dq: float, ddq: float, jerk: float) -> float:
     return math.copysign(t * (v - t * (a / 2 - jerk * t / 6)), dq)
 
 
-@compiled(tuple_of(NEW, NEW), *[VECTOR] * 5)
-def _extremes(q: FloatArray, dq: FloatArray, ddq: FloatArray, end: FloatArray, jerk: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lowest and highest position on the way to the end of a stop.
+@compiled(NEW_MATRIX, *[VECTOR] * 5)
+def _extremes(q: FloatArray, dq: FloatArray, ddq: FloatArray, end: FloatArray, jerk: FloatArray) -> FloatArray:
+    """Lowest and highest position (2, n) on the way to the end of a stop.
 
     Ruckig's own `position_extrema` counts the target position in, which velocity control does not have (0.19.4).
     """
-    lowest, highest = np.empty(len(q)), np.empty(len(q))
+    reach = np.empty((2, len(q)))
     for i in range(len(q)):
         turn = q[i] + _before_turning(dq[i], ddq[i], jerk[i])
-        lowest[i], highest[i] = min(q[i], end[i], turn), max(q[i], end[i], turn)
-    return lowest, highest
+        reach[0, i], reach[1, i] = min(q[i], end[i], turn), max(q[i], end[i], turn)
+    return reach

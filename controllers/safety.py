@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import FLOAT, NEW, VECTOR, compiled, finite, tuple_of
+from taustack.controllers.compiled import FLOAT, NEW_MATRIX, VECTOR, compiled, finite
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits, StopPath
 
@@ -79,7 +79,8 @@ class SafetyFilter:
     def _velocity_bounds(self, start: Reference) -> tuple[FloatArray, FloatArray]:
         """Velocities (n,) within the limit and under the braking curve before the position limits."""
         limits = self.limits
-        return _bounds(start.q, limits.q_min, limits.q_max, limits.velocity, self._braking, self._reaction)
+        low, high = _bounds(start.q, limits.q_min, limits.q_max, limits.velocity, self._braking, self._reaction)
+        return low, high
 
     def _unloaded(self, dq: FloatArray, ddq: FloatArray, torque: FloatArray, acted: Acted) -> tuple[FloatArray, FloatArray]:
         """A joint whose impedance law is at its torque limit does not pull further: what it pushes against gives way or the reference waits."""
@@ -181,12 +182,11 @@ def _brakes_within(room: float, braking: float, reaction: float) -> float:
     return math.sqrt(reaction * reaction + 2 * braking * max(room, 0.0)) - reaction
 
 
-@compiled(tuple_of(NEW, NEW), *[VECTOR] * 6)
-def _bounds(
-    q: FloatArray, q_min: FloatArray, q_max: FloatArray, velocity: FloatArray, braking: FloatArray, reaction: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    low, high = np.empty(len(q)), np.empty(len(q))
+@compiled(NEW_MATRIX, *[VECTOR] * 6)
+def _bounds(q: FloatArray, q_min: FloatArray, q_max: FloatArray, velocity: FloatArray, braking: FloatArray, reaction: FloatArray) -> FloatArray:
+    """Least and largest velocity (2, n)."""
+    bounds = np.empty((2, len(q)))
     for i in range(len(q)):
-        high[i] = min(_brakes_within(q_max[i] - q[i], braking[i], reaction[i]), velocity[i])
-        low[i] = -min(_brakes_within(q[i] - q_min[i], braking[i], reaction[i]), velocity[i])
-    return low, high
+        bounds[1, i] = min(_brakes_within(q_max[i] - q[i], braking[i], reaction[i]), velocity[i])
+        bounds[0, i] = -min(_brakes_within(q[i] - q_min[i], braking[i], reaction[i]), velocity[i])
+    return bounds

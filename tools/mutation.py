@@ -1,7 +1,7 @@
 """Mutation test of the safety filter and the state table: `python tools/mutation.py`. Prints how many mutants the tests kill.
 
 mutmut changes the code of the filter, one place at a time, in a copy of the project whose rooms are real folders (it does
-not follow links) and in which what is compiled runs as Python. It leaves data alone, so each entry of the table of transitions
+not follow links) and in which what it changes is not compiled. It leaves data alone, so each entry of the table of transitions
 is changed to every other state here.
 """
 
@@ -63,7 +63,7 @@ def make_copy() -> None:
 
 def mutate_filter() -> tuple[int, int]:
     """(killed, all) mutants of mutmut."""
-    env = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "NUMBA_DISABLE_JIT": "1"}
+    env = os.environ | {"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
     subprocess.run([str(Path(sys.executable).with_name("mutmut")), "run"], cwd=COPY, env=env, check=False)
     out = subprocess.run([str(Path(sys.executable).with_name("mutmut")), "results", "--all", "True"], cwd=COPY, env=env, capture_output=True, text=True).stdout
     states = re.findall(r": ([a-z ]+)$", out, re.MULTILINE)

@@ -112,6 +112,8 @@ class Reader(_Mapped):
     def new(self) -> list[bytes]:
         """Messages since the last call that are still there, the oldest first; those that were overwritten are counted in `lost`."""
         newest = self.newest
+        if newest == self._read:
+            return []
         first = max(self._read + 1, newest - self.slots + 2)  # the slot after the newest may be in work
         if newest < self._read:  # a new writer began anew in a new file
             first = max(1, newest - self.slots + 2)
