@@ -22,6 +22,7 @@ import psutil
 from graph import wandering
 
 from taustack.cli.run import miss_ratio
+from taustack.cli.up import launch_arguments
 from taustack.launching.runner import Runner
 from taustack.shared_memory import sessions_root
 
@@ -66,7 +67,8 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
             (folder / "rows.json").write_text(json.dumps(rows))
     tracker, controller = (json.loads((folder / f"{name}.json").read_text()) for name in ("tracker", "controller"))
     logged = json.loads((folder / "logger.json").read_text()) if (folder / "logger.json").is_file() else {}
-    return figures(rows, lateness, tracker, controller) | {"logged": logged, "estops": resets}
+    subgoals = json.loads((folder / "subgoals.json").read_text())
+    return figures(rows, lateness, tracker, controller) | {"logged": logged, "estops": resets, "subgoals": subgoals}
 
 
 def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, Any], controller: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +102,9 @@ def main() -> int:
     parser.add_argument("--robot", default="panda")
     parser.add_argument("--no-log", action="store_true", help="without the logger at work")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("arguments", nargs="*", metavar="NAME:=VALUE", help="arguments of the launch file, such as kind:=tdm task:=wall")
     options = parser.parse_args()
-    result = soak(options.minutes, options.robot, {"log": ""} if options.no_log else {})
+    result = soak(options.minutes, options.robot, launch_arguments(options.arguments) | ({"log": ""} if options.no_log else {}))
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

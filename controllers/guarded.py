@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from taustack.controllers.subgoals import Direct, Subgoal, SubgoalPlanner
 from taustack.errors import PlanFailed
 from taustack.layout import RobotState
 from taustack.obstacles import Obstacle
+from taustack.realtime import Durations
 
 FloatArray = NDArray[np.float64]
 LATE_S = 0.3
@@ -20,16 +22,35 @@ MOST_FAULTS = 5
 """In a row; then the planner is given up."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceTimes:
+    """How long choices took: the first one of a goal, which may be several searches, and those after it, the planner's cycle."""
+
+    first: Durations = field(default_factory=lambda: Durations(bin_s=5e-4))
+    cycle: Durations = field(default_factory=lambda: Durations(bin_s=5e-4))
+
+    def figures(self) -> dict[str, object]:
+        """For the summary of a run, [ms]."""
+        return {"choices": self.cycle.total, "cycle_ms": self.cycle.percentiles_ms(), "goals": self.first.total, "first_ms": self.first.percentiles_ms()}
+
+
 class Guarded:
     """See the module; itself a planner of subgoals that never raises.
+
+    Args:
+        planner: that may fail.
+        direct: what takes its place then.
+        times: where it is counted how long choices take.
 
     Attributes:
         fault: what was wrong with the last choice, empty if nothing.
         given_up: True once only the goal itself is chosen.
     """
 
-    def __init__(self, planner: SubgoalPlanner, direct: Direct, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, planner: SubgoalPlanner, direct: Direct, clock: Callable[[], float] = time.monotonic, times: ChoiceTimes | None = None) -> None:
         self._planner, self._direct, self._clock = planner, direct, clock
+        self.times = times or ChoiceTimes()
+        self._first = True
         self._last: Subgoal | None = None
         self._faults = 0
         self.fault = ""
@@ -44,6 +65,8 @@ class Guarded:
         try:
             chosen = self._last = self._planner.choose(state, goal)
             took = self._clock() - began
+            (self.times.first if self._first else self.times.cycle).add(took)
+            self._first = False
             if took > LATE_S:
                 self.fault = f"a choice took {took:.2f} s, expected at most {LATE_S:g}"
         except PlanFailed as error:
@@ -60,4 +83,4 @@ class Guarded:
     def reset(self) -> None:
         """Forget earlier choices: another goal, or the robot was moved."""
         self._planner.reset()
-        self._last = None
+        self._last, self._first = None, True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from taustack.controllers.guarded import LATE_S, MOST_FAULTS, Guarded
+from taustack.controllers.guarded import LATE_S, MOST_FAULTS, ChoiceTimes, Guarded
 from taustack.controllers.subgoals import Direct, Subgoal
 from taustack.errors import PlanFailed
 from taustack.layout import RobotState
@@ -69,3 +69,18 @@ def test_late_choices_are_taken_and_said_and_given_up_in_the_end(at_home: State)
         np.testing.assert_array_equal(guarded.choose(at_home(), GOAL).point, GOAL + 0.1)
         assert guarded.fault.startswith("a choice took 0.60 s")
     assert guarded.given_up
+
+
+def test_the_first_choice_of_a_goal_is_counted_apart_from_the_cycle(at_home: State) -> None:
+    told, times = Told(), ChoiceTimes()
+    guarded = Guarded(told, Direct(0.6), lambda: told.now, times)
+    for takes in (0.08, 0.01, 0.012, 0.011):
+        told.takes = takes
+        guarded.choose(at_home(), GOAL)
+    guarded.reset()
+    told.takes = 0.06
+    guarded.choose(at_home(), GOAL)
+    assert (times.first.total, times.cycle.total) == (2, 3)
+    assert times.first.max_s > 0.07
+    assert times.cycle.max_s < 0.02
+    assert times.figures()["choices"] == 3

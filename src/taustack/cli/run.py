@@ -142,10 +142,12 @@ def report(options: argparse.Namespace, folder: Path, goals: list[list[float]]) 
     results = json.loads((folder / "results.json").read_text())
     tracker = json.loads((folder / "tracker.json").read_text())
     controller = json.loads((folder / "controller.json").read_text())
+    subgoals = json.loads((folder / "subgoals.json").read_text())
     summary = {
         "robot": options.robot, "scenario": options.scenario, "seed": options.seed,
         "goals_total": len(goals), "goals_reached": sum(r["reached"] for r in results), "final_error_m": [r["error_m"] for r in results],
         "time_to_goal_s": [r["elapsed_s"] for r in results],
+        "subgoals": subgoals,
         "plan_hz": controller["plan_hz"], "plans_by": controller["plans_by"], "plan_ms": controller["plan_ms"], "deadline_miss_ratio": miss_ratio(tracker),
         "state_age_ms": tracker["state_age_ms"], "tracker": {key: tracker[key] for key in ("hz", "ticks", "skipped", "lateness_ms", "work_ms")},
         "plans_dropped": tracker["dropped"], "filter_acted": tracker["acted"], "steal_share": tracker["steal_share"],
@@ -156,9 +158,11 @@ def report(options: argparse.Namespace, folder: Path, goals: list[list[float]]) 
     pictures.plot_run(folder, goals, results)
     if not options.no_video:
         print(pictures.render_video(folder, options.robot, goals, results), flush=True)
+    first, cycle = subgoals["first_ms"], subgoals["cycle_ms"]
     plan, missed, age = summary["plan_ms"], 100 * summary["deadline_miss_ratio"], summary["state_age_ms"]
     print(f"goals reached  {summary['goals_reached']} of {summary['goals_total']}")
     print(f"plan           {summary['plan_hz']:.1f} Hz, p50 {plan['p50']:.1f} ms, p99 {plan['p99']:.1f} ms, deadlines missed {missed:.2f} %")
+    print(f"subgoals       by {subgoals['kind']}: first of a goal p50 {first['p50']:.1f} ms, then p50 {cycle['p50']:.1f} ms, p99 {cycle['p99']:.1f} ms")
     print(f"tracker        {tracker['hz']:g} Hz, lateness p99 {tracker['lateness_ms']['p99']:.2f} ms, work p99 {tracker['work_ms']['p99']:.2f} ms")
     print(f"state's age    behind each command p50 {age['p50']:.0f} ms, p99 {age['p99']:.0f} ms, p99.9 {age['p999']:.0f} ms")
     if not summary["timing_conclusive"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 import time
 from collections import Counter
@@ -35,7 +34,8 @@ from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message, subgoal_of
-from taustack_ros.process import leave, run_node
+from taustack_ros.plain_process import write_or_warn
+from taustack_ros.process import leave, run_node, write_statistics
 
 STALE_STATE_S = 0.1
 PLANNERS = ("mppi", POLICY)
@@ -276,8 +276,6 @@ class Controller(Node):
         if not self.run_dir or not self.plan_ms.count:
             return
         plan_ms, planned_at = self.plan_ms.newest(), self.planned_at.newest()
-        folder = Path(self.run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         p50, p99, p999 = np.percentile(plan_ms, [50, 99, 99.9])
         gaps = np.diff(planned_at)
         busy = gaps[gaps < 0.5]
@@ -286,8 +284,8 @@ class Controller(Node):
             "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
             "swaps": self.swaps, "plans": self.plan_ms.count, "plans_by": dict(self.made), "bundle": {"name": self.bundle_name, "sha256": sha256},
         }  # fmt: skip
-        (folder / "controller.json").write_text(json.dumps(statistics, indent=1))
-        np.savez_compressed(folder / "plans.npz", t=planned_at, plan_ms=plan_ms)
+        write_statistics(self.run_dir, "controller.json", statistics)
+        write_or_warn(lambda: np.savez_compressed(Path(self.run_dir) / "plans.npz", t=planned_at, plan_ms=plan_ms))
 
 
 def main() -> None:

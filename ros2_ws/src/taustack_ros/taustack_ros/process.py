@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -20,6 +21,7 @@ from taustack.errors import TaustackError
 from taustack.realtime import ask_for_real_time, real_time_wanted
 from taustack.stop_flag import StopFlag, stop_on_signals
 from taustack_ros import topics
+from taustack_ros.plain_process import write_or_warn
 
 HEARTBEAT_S = 0.1
 PROFILE = Path(__file__).with_name("fastdds.xml")  # how soon a killed participant counts as gone
@@ -45,6 +47,18 @@ def start_heartbeat(node: Node) -> None:
             publisher.publish(message)
 
     node.create_timer(HEARTBEAT_S, beat)
+
+
+def write_statistics(folder: str, name: str, figures: Mapping[str, object]) -> None:
+    """A node's part of a run's summary; no folder, no file. A disk that takes no more is said and stops nothing."""
+    if not folder:
+        return
+
+    def write() -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / name).write_text(json.dumps(figures, indent=1))
+
+    write_or_warn(write)
 
 
 def run_node(make: Callable[[], Node], priority: int | None = None) -> int:

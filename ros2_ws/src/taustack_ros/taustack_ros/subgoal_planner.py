@@ -19,7 +19,7 @@ from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
-from taustack.controllers.guarded import Guarded
+from taustack.controllers.guarded import ChoiceTimes, Guarded
 from taustack.controllers.subgoal_kinds import KINDS, OVER_A_MODEL, make_subgoal_planner
 from taustack.controllers.subgoals import Direct
 from taustack.controllers.subgoals import SubgoalPlanner as Subgoals
@@ -29,7 +29,7 @@ from taustack.obstacles import Obstacle
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
-from taustack_ros.process import leave, run_node
+from taustack_ros.process import leave, run_node, write_statistics
 from taustack_ros.pursuit import Flood, Pursuit, fault_of, feedback_of, place_fault, point_of
 
 STALE_STATE_S = 0.5
@@ -57,16 +57,16 @@ class SubgoalPlanner(Node):
         self._over_model: dict[str, Subgoals] = {}
         self._askers: dict[str, Subgoals] = {}
         self._direct = Direct(self.task.subgoals.speed)
-        self._planner = Guarded(make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct, self._direct)
+        self._times, self._run_dir = ChoiceTimes(), parameters.text(self, "run_dir", "", "folder for the run's statistics, empty for none")
+        first = make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct
+        self._planner = Guarded(first, self._direct, times=self._times)
         self._ready = kind not in OVER_A_MODEL
         self.add_on_set_parameters_callback(self._on_parameters)
         self._joints: JointMap | None = None
         self._state: RobotState | None = None
         self._obstacles: tuple[Obstacle, ...] = self.task.obstacles
-        self._received_at = 0.0
-        self._controller_at = 0.0
-        self._seq = 0
-        self._forbidden, self._running = "", False
+        self._received_at, self._controller_at = 0.0, 0.0
+        self._forbidden, self._running, self._seq = "", False, 0
         self._pursuit: Pursuit | None = None
         self._flood = Flood()
         self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
@@ -86,6 +86,7 @@ class SubgoalPlanner(Node):
         while not stop.wait(0.1):
             pass
         self._send(None)
+        write_statistics(self._run_dir, "subgoals.json", {"kind": self._kind, **self._times.figures()})
 
     def _on_state(self, message: msg.RobotState) -> None:
         try:
@@ -128,7 +129,7 @@ class SubgoalPlanner(Node):
             raise BadInput("topic model", "", "no bundle with a temporal difference model yet", f"one, for subgoals by {kind}")
         planner.set_obstacles(self._obstacles)
         planner.reset()
-        self._planner, self._kind, self._ready = Guarded(planner, self._direct), kind, True
+        self._planner, self._kind, self._ready = Guarded(planner, self._direct, times=self._times), kind, True
 
     def _on_model(self, message: msg.Model) -> None:
         """Another bundle is live: verified here as well, beside the work, it takes over with the next subgoal."""
