@@ -18,7 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FLOAT, INT, BOOL = types.float64, types.int64, types.boolean
 VECTOR, MATRIX, TENSOR = (types.Array(FLOAT, d, "A", readonly=True) for d in (1, 2, 3))  # to read, of any layout
 INDICES, FLAGS = types.Array(INT, 1, "A", readonly=True), types.Array(BOOL, 1, "A", readonly=True)
-STORE, COUNTS = types.Array(FLOAT, 1, "C"), types.Array(INT, 1, "C")  # to change
+STORE, STORE_MATRIX, COUNTS = types.Array(FLOAT, 1, "C"), types.Array(FLOAT, 2, "C"), types.Array(INT, 1, "C")  # to change
+NOTHING = types.void
 NEW_MATRIX, NEW_TENSOR = types.Array(FLOAT, 2, "C"), types.Array(FLOAT, 3, "C")  # what is returned: one array costs less than several
 
 

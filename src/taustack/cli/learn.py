@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taustack.cli import tdm
+from taustack.cli import tdm, walk
 from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
 
@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
     _train_arguments(bundle)
     bundle.set_defaults(function=train_bundle)
     tdm.add(kinds)
+    walk.add_strides(kinds)
 
 
 def _collect_arguments(command: argparse.ArgumentParser) -> None:

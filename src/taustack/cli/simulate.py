@@ -23,7 +23,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--planner",
         default="direct",
-        help="direct (MPPI to the goal), straight or tdm (MPPI to subgoals), tdm_policy (that policy to them) or least_squares (default: %(default)s)",
+        help="direct (MPPI to the goal), straight or tdm (MPPI to subgoals), tdm_policy (that policy to them) or least_squares; "
+        "robots on legs: open_loop, feed_forward, feedback (default: %(default)s; on legs feedback)",
     )
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
@@ -37,9 +38,11 @@ def add(commands: Any) -> None:
 def simulate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from taustack.cli.walk import simulate_walks
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
     from taustack.controllers.subgoal_kinds import KINDS
+    from taustack.legged import has_legs
     from taustack.pool import run_all
     from taustack.sim.evaluate import EpisodeSpec, episode
     from taustack.sim.evaluate import metrics as metrics_of
@@ -49,6 +52,8 @@ def simulate(options: argparse.Namespace) -> int:
 
     if options.episodes < 1:
         raise BadInput("argument", "--episodes", options.episodes, "at least 1")
+    if has_legs(options.robot):
+        return simulate_walks(options)
     if options.planner not in PLANNERS:
         raise UnknownName("planner", options.planner, PLANNERS)
     robot = load_robot(options.robot)

@@ -1,0 +1,70 @@
+"""Orientation of a base from its gyro and accelerometer: the complementary filter of Mahony, Hamel and Pflimlin (2008, equation 48b).
+
+Yaw is integrated from where it began: an IMU alone has no other. Quaternions are wxyz, base to odometry frame.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+GRAVITY = 9.81
+
+
+def rotation(quaternion: FloatArray) -> FloatArray:
+    """Rotation matrix (3, 3), base to odometry frame, of a unit quaternion (4,) wxyz."""
+    w, x, y, z = quaternion
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+
+
+def yaw_of(quaternion: FloatArray) -> float:
+    """Heading [rad] of a unit quaternion (4,) wxyz."""
+    w, x, y, z = quaternion
+    return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+
+
+def from_yaw(yaw: float) -> FloatArray:
+    """Quaternion (4,) wxyz of a level base with this heading [rad]."""
+    return np.array([math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
+
+
+class AttitudeFilter:
+    """See the module.
+
+    Args:
+        pull: gain towards the direction of gravity that the accelerometer shows [rad/s].
+        bias_pull: gain of the gyro's bias [rad/s^2].
+        trusted: share of gravity by which an acceleration may differ in length and still be taken for it.
+    """
+
+    def __init__(self, pull: float = 0.5, bias_pull: float = 0.02, trusted: float = 0.3) -> None:
+        self._pull, self._bias_pull, self._trusted = pull, bias_pull, trusted
+        self.reset(np.array([1.0, 0.0, 0.0, 0.0]))
+
+    def reset(self, quaternion: FloatArray) -> None:
+        """Begin with this orientation."""
+        self.quaternion = np.array(quaternion, dtype=float)
+        self.bias = np.zeros(3)
+
+    def step(self, gyro: FloatArray, acceleration: FloatArray, dt: float) -> FloatArray:
+        """Take in a measurement (3,) [rad/s], (3,) [m/s^2] after dt [s]; returns the turn rate without its bias (3,) [rad/s]."""
+        rate = gyro - self.bias
+        length = float(np.linalg.norm(acceleration))
+        error = np.zeros(3)
+        if abs(length / GRAVITY - 1) < self._trusted:
+            up = rotation(self.quaternion)[2]
+            error = np.cross(acceleration / length, up)
+            self.bias -= self._bias_pull * dt * error
+        turn = (rate + self._pull * error) * dt
+        w, x, y, z = self.quaternion
+        a, b, c = 0.5 * turn
+        q = np.array([w - x * a - y * b - z * c, x + w * a + y * c - z * b, y + w * b + z * a - x * c, z + w * c + x * b - y * a])
+        self.quaternion = q / np.linalg.norm(q)
+        return rate

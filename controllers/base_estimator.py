@@ -1,0 +1,161 @@
+"""Where a robot on legs is and how fast it moves, from leg odometry and IMU, in a Kalman filter.
+
+State (6 + 3 L): position and velocity of the base, positions of the feet, in the odometry frame. The accelerometer drives it; the feet that
+stand say where the base is, and that they do not move (Bloesch et al. 2012; with the orientation known beforehand it is linear, as in Bledt
+et al. 2018, the MIT Cheetah 3). A foot in the air, or one whose velocity is an outlier (a slip), is not believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.attitude import GRAVITY, AttitudeFilter, from_yaw, rotation, yaw_of
+from taustack.controllers.compiled import FLOAT, INT, NOTHING, STORE, STORE_MATRIX, compiled
+from taustack.controllers.legs import Legs
+from taustack.legged import PARTS, LeggedConfig
+
+FloatArray = NDArray[np.float64]
+ACCELERATION_STD = 0.6
+"""Of the accelerometer in walking, with what shakes it [m/s^2]."""
+FOOT_STD, AIR_STD = 0.004, 10.0
+"""Of the way of a foot on the floor and of one in the air in a second [m/s^0.5]."""
+PLACE_STD, SPEED_STD = 0.004, 0.15
+"""Of a foot's place and velocity by the legs' kinematics [m], [m/s]."""
+FLOOR_STD = 0.02
+"""Of the floor's height under a foot that stands, from where it stood last [m]."""
+OUTLIER = 16.0
+"""Square of a foot's slip in standard deviations from which it is not believed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImuSample:
+    """Of the legs and the IMU: t [s]; q, dq, torque (n,); gyro (3,) [rad/s] and acceleration (3,) [m/s^2] in the base frame, gravity included."""
+
+    t: float
+    q: FloatArray
+    dq: FloatArray
+    torque: FloatArray
+    gyro: FloatArray
+    acceleration: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseEstimate:
+    """position, velocity (3,) [m, m/s] and quaternion (4,) wxyz in the odometry frame; turn_rate (3,) [rad/s] in the base's; covariance (6, 6) of
+    position and velocity; slipping (L,): feet that are not believed."""
+
+    position: FloatArray
+    velocity: FloatArray
+    quaternion: FloatArray
+    turn_rate: FloatArray
+    covariance: FloatArray
+    slipping: NDArray[np.bool_]
+
+    @property
+    def yaw(self) -> float:
+        """Heading [rad]."""
+        return yaw_of(self.quaternion)
+
+    @property
+    def local_velocity(self) -> FloatArray:
+        """Forward, sideways [m/s], turn [rad/s] (3,)."""
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        vx, vy = self.velocity[:2]
+        return np.array([c * vx + s * vy, c * vy - s * vx, self.turn_rate[2]])
+
+
+class BaseEstimator:
+    """See the module.
+
+    Args:
+        robot: legs.
+        dt: time between two measurements [s].
+    """
+
+    def __init__(self, robot: LeggedConfig, dt: float) -> None:
+        self.legs, self.dt, self._attitude = Legs(robot), dt, AttitudeFilter()
+        self._count = 6 + PARTS * self.legs.count
+        self._touching = 0.15 * robot.of_joints("torque").reshape(-1, PARTS)[:, -1]
+        self.reset(np.zeros(3), 0.0, robot.of_joints("home"))
+
+    def reset(self, position: FloatArray, yaw: float, q: FloatArray) -> None:
+        """Begin here, level and at rest, with the feet where joint positions q (n,) have them."""
+        self._attitude.reset(from_yaw(yaw))
+        feet = position + self.legs.feet(q) @ rotation(self._attitude.quaternion).T
+        self._x = np.concatenate([position, np.zeros(3), feet.ravel()])
+        self._p = np.diag(np.concatenate([np.full(3, 1e-6), np.full(3, 1e-4), np.full(PARTS * self.legs.count, 1e-4)]))
+        self._floor = feet[:, 2].copy()
+
+    def step(self, sample: ImuSample, stance: NDArray[np.bool_]) -> BaseEstimate:
+        """Take in a measurement. stance (L,): which feet are meant to be on the floor; one that carries nothing counts as in the air."""
+        rate = self._attitude.step(sample.gyro, sample.acceleration, self.dt)
+        turn = rotation(self._attitude.quaternion)
+        # The calf's motor holds what the foot carries: touch is torque against a leg's own weight.
+        stands = stance & (np.abs(sample.torque.reshape(-1, PARTS)[:, -1]) > self._touching)
+        feet, dq = self.legs.feet(sample.q), sample.dq.reshape(-1, PARTS)
+        rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate) @ turn.T
+        self._predict(turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, stands)
+        legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + np.cross(rate, feet)
+        base_velocity = rolling - legs_move @ turn.T  # by each foot, if it stands
+        slipping = self._slips(base_velocity, stands)
+        self._correct(feet @ turn.T, base_velocity, stands, slipping)
+        return BaseEstimate(
+            position=self._x[:3].copy(), velocity=self._x[3:6].copy(), quaternion=self._attitude.quaternion, turn_rate=rate,
+            covariance=self._p[:6, :6].copy(), slipping=slipping,
+        )  # fmt: skip
+
+    def _rolling(self, q: FloatArray, dq: FloatArray, rate: FloatArray) -> FloatArray:
+        """Velocities (L, 3) of the middles of round feet that roll on the floor, in the base frame: 7 % of a walk's speed."""
+        about_y = dq[:, 1] + dq[:, 2]
+        turns = rate + np.stack([dq[:, 0], about_y * np.cos(q[:, 0]), about_y * np.sin(q[:, 0])], -1)
+        up = rotation(self._attitude.quaternion)[2]
+        return np.cross(turns, self.legs.foot_radius[:, None] * up)
+
+    def _predict(self, acceleration: FloatArray, rolling: FloatArray, stands: NDArray[np.bool_]) -> None:
+        """Constant acceleration over a step; feet on the floor roll, those in the air may go anywhere."""
+        dt = self.dt
+        self._x[:3] += dt * self._x[3:6] + 0.5 * dt * dt * acceleration
+        self._x[3:6] += dt * acceleration
+        self._x[6:] += dt * np.where(stands[:, None], rolling, 0.0).ravel()
+        p = self._p
+        p[:3] += dt * p[3:6]
+        p[:, :3] += dt * p[:, 3:6]
+        at = np.arange(self._count)
+        walk = np.repeat(np.where(stands, FOOT_STD, AIR_STD) ** 2, PARTS)
+        p[at, at] += dt * np.concatenate([np.full(3, 1e-8), np.full(3, dt * ACCELERATION_STD**2), walk])
+
+    def _slips(self, base_velocity: FloatArray, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Feet that stand and say another velocity of the base than is believable."""
+        variance = np.diagonal(self._p)[3:6] + SPEED_STD**2
+        return np.asarray(stands & (((base_velocity - self._x[3:6]) ** 2 / variance).sum(1) > OUTLIER))
+
+    def _correct(self, from_base: FloatArray, base_velocity: FloatArray, stands: NDArray[np.bool_], slipping: NDArray[np.bool_]) -> None:
+        """Feet from the base, the base's velocity by each, and the height of the floor, one number after another."""
+        for leg in range(self.legs.count):
+            believed = stands[leg] and not slipping[leg]
+            foot = 6 + PARTS * leg
+            for axis in range(3):
+                _take(self._x, self._p, foot + axis, axis, from_base[leg, axis], PLACE_STD**2)
+                if believed:
+                    _take(self._x, self._p, 3 + axis, -1, base_velocity[leg, axis], SPEED_STD**2)
+            if believed:
+                _take(self._x, self._p, foot + 2, -1, self._floor[leg], FLOOR_STD**2)
+
+
+@compiled(NOTHING, STORE, STORE_MATRIX, INT, INT, FLOAT, FLOAT)
+def _take(x: FloatArray, p: FloatArray, plus: int, minus: int, measured: float, variance: float) -> None:
+    """Take in that x[plus] - x[minus] was measured (minus < 0: x[plus] alone); a scalar update needs no inverse."""
+    n = len(x)
+    gain = np.empty(n)
+    for i in range(n):
+        gain[i] = p[i, plus] - (p[i, minus] if minus >= 0 else 0.0)
+    spread = gain[plus] - (gain[minus] if minus >= 0 else 0.0) + variance
+    error = measured - x[plus] + (x[minus] if minus >= 0 else 0.0)
+    row = gain.copy()
+    for i in range(n):
+        x[i] += gain[i] / spread * error
+        for j in range(n):
+            p[i, j] -= gain[i] * row[j] / spread

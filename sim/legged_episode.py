@@ -1,0 +1,153 @@
+"""One lockstep episode of a robot on legs: plant, estimator, law, gait. The law never sees the simulator's truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.attitude import yaw_of
+from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator
+from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.walk_laws import WalkLaw, towards
+from taustack.legged import WalkTaskConfig
+from taustack.sim.legged_plant import LeggedPlant
+
+FloatArray = NDArray[np.float64]
+STAND_S = 0.5
+"""Before a task begins: the robot settles on its feet."""
+SETTLE_S = 1.0
+"""After a command changed, until how well it is kept is judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What an episode asks. goal (2,) on the floor [m] for a task of that kind; velocities (N, 3), one every `change_s`; kicks (M, 4): time [s],
+    velocity in the world (3,) [m/s]; heading at the start [rad]."""
+
+    yaw: float
+    goal: FloatArray = field(default_factory=lambda: np.zeros(0))
+    velocities: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    kicks: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+
+    @classmethod
+    def drawn(cls, task: WalkTaskConfig, frequency: float, rng: np.random.Generator) -> Course:
+        """One of a task: goals in any direction, commands within the task's, kicks at any phase of the gait and in any direction."""
+        yaw, bearing = rng.uniform(-np.pi, np.pi, 2)
+        if task.kind == "goal":
+            return cls(yaw=yaw, goal=rng.uniform(*task.distance) * np.array([np.cos(bearing), np.sin(bearing)]))
+        velocities = rng.uniform(-1, 1, (int(np.ceil(task.timeout_s / task.change_s)), 3)) * np.array(task.velocity)
+        kicks = np.zeros((0, 4))
+        if task.kick_every_s is not None:
+            times = np.arange(task.kick_every_s, task.timeout_s - 1.0, task.kick_every_s)
+            angles = rng.uniform(-np.pi, np.pi, len(times))
+            times = times + rng.uniform(0, 1 / frequency, len(times))
+            kicks = np.stack([times, task.kick * np.cos(angles), task.kick * np.sin(angles), 0 * times], -1)
+        return cls(yaw=yaw, velocities=velocities, kicks=kicks)
+
+    def wanted(self, task: WalkTaskConfig, t: float, estimate: BaseEstimate) -> FloatArray:
+        """Velocity (3,) that is wanted at time t [s] of the task."""
+        if task.kind == "goal":
+            return towards(self.goal, estimate, np.array(task.velocity))
+        return np.asarray(self.velocities[min(int(t / task.change_s), len(self.velocities) - 1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkRow:
+    """50 times a second. t [s]; wanted, commanded, true and estimated local velocity (3,); true and estimated position (3,) and yaw."""
+
+    t: float
+    wanted: FloatArray
+    commanded: FloatArray
+    velocity: FloatArray
+    velocity_said: FloatArray
+    position: FloatArray
+    position_said: FloatArray
+    yaw: float
+    yaw_said: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkEpisode:
+    """What came of it."""
+
+    course: Course
+    rows: list[WalkRow]
+    fallen: bool
+    success: bool
+    time_s: float
+    fastest: float
+    kicks_survived: int
+
+
+def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Course) -> WalkEpisode:
+    """Run one episode: stand, then the task until it is done, time is over, or the robot has fallen."""
+    robot, dt = plant.robot, 1.0 / plant.robot.rates.tracker_hz
+    plant.reset(course.yaw)
+    gait, estimator = Gait(robot, dt), BaseEstimator(robot, dt)
+    law.reset()
+    estimator.reset(plant.truth().position, course.yaw, plant.read().q)
+    targets = gait.step(GaitCommand(velocity=np.zeros(3)))
+    estimate = estimator.step(plant.read(), targets.stance)
+    each, steps = round(robot.rates.tracker_hz / robot.rates.plan_hz), round(robot.rates.plant_hz / robot.rates.tracker_hz)
+    command, wanted, rows, kicked = GaitCommand(velocity=np.zeros(3)), np.zeros(3), [], 0
+    for tick in range(round((STAND_S + task.timeout_s) / dt)):
+        t = tick * dt - STAND_S
+        if tick % each == 0 and t >= 0:
+            wanted = course.wanted(task, t, estimate)
+            command = law.command(wanted, estimate)
+            rows.append(_row(t, wanted, command, estimate, plant))
+        if kicked < len(course.kicks) and t >= course.kicks[kicked, 0]:
+            plant.kick(course.kicks[kicked, 1:])
+            kicked += 1
+        targets = gait.step(command)
+        plant.write(targets)
+        for _ in range(steps):
+            plant.step()
+        estimate = estimator.step(plant.read(), targets.stance)
+        if plant.fallen or _arrived(task, course, plant, wanted, t):
+            break
+    return _episode(task, course, rows, plant, t, kicked)
+
+
+def _arrived(task: WalkTaskConfig, course: Course, plant: LeggedPlant, wanted: FloatArray, t: float) -> bool:
+    """True once the robot is at the goal by the simulator's truth, and means to stand."""
+    return task.kind == "goal" and t > 0 and not wanted.any() and _distance(course, plant) < task.tolerance
+
+
+def _distance(course: Course, plant: LeggedPlant) -> float:
+    return float(np.hypot(*(course.goal - plant.truth().position[:2])))
+
+
+def _episode(task: WalkTaskConfig, course: Course, rows: list[WalkRow], plant: LeggedPlant, t: float, kicked: int) -> WalkEpisode:
+    fallen = plant.fallen
+    success = not fallen and (task.kind != "goal" or _distance(course, plant) < task.tolerance)
+    return WalkEpisode(
+        course=course, rows=rows, fallen=fallen, success=success, time_s=t, fastest=plant.fastest, kicks_survived=kicked - int(fallen and kicked > 0),
+    )  # fmt: skip
+
+
+def _row(t: float, wanted: FloatArray, command: GaitCommand, estimate: BaseEstimate, plant: LeggedPlant) -> WalkRow:
+    truth = plant.truth()
+    yaw = yaw_of(truth.quaternion)
+    c, s = np.cos(yaw), np.sin(yaw)
+    vx, vy = truth.velocity[:2]
+    turn = float(plant.data.qvel[5])
+    return WalkRow(
+        t=t, wanted=wanted, commanded=command.velocity, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=estimate.local_velocity,
+        position=truth.position, position_said=estimate.position, yaw=yaw, yaw_said=estimate.yaw,
+    )  # fmt: skip
+
+
+def kept_velocity(task: WalkTaskConfig, episode: WalkEpisode, frequency: float, plan_hz: float) -> FloatArray:
+    """Errors (N, 3) between wanted velocity and the true one averaged over a stride, away from changes of the command."""
+    if not episode.rows:
+        return np.zeros((0, 3))
+    stride = max(1, round(plan_hz / frequency))
+    velocity = np.array([row.velocity for row in episode.rows])
+    mean = np.stack([np.convolve(velocity[:, i], np.full(stride, 1 / stride), mode="same") for i in range(3)], -1)
+    settled = np.array([row.t % task.change_s > SETTLE_S for row in episode.rows])
+    settled[-stride:] = False
+    errors: FloatArray = (mean - np.array([row.wanted for row in episode.rows]))[settled]
+    return errors

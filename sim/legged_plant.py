@@ -1,0 +1,161 @@
+"""A robot on legs in MuJoCo: motors with their law, IMU, what was changed on it, kicks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.base_estimator import ImuSample
+from taustack.controllers.gait import LegTargets
+from taustack.errors import BadInput
+from taustack.legged import LeggedConfig
+from taustack.sim.legged_scenario import LeggedScenario
+
+FloatArray = NDArray[np.float64]
+CLEAR_M = 0.005  # of the feet over the floor at a start
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseTruth:
+    """What is, for the judge alone: position, velocity (3,) in the world, quaternion (4,) wxyz, feet that touch (L,)."""
+
+    position: FloatArray
+    velocity: FloatArray
+    quaternion: FloatArray
+    touching: NDArray[np.bool_]
+
+
+class LeggedPlant:
+    """`step()` advances 1 / plant_hz with the law torque = k (q* - q) + d (dq* - dq) + friction dq*, clipped to the motors' limits.
+
+    Args:
+        robot: model, law and limits.
+        scenario: what is different from it.
+        rng: of the sensors' noise.
+    """
+
+    def __init__(self, robot: LeggedConfig, scenario: LeggedScenario | None = None, rng: np.random.Generator | None = None) -> None:
+        self.robot, self.scenario = robot, scenario or LeggedScenario()
+        self.rng = rng or np.random.default_rng(0)
+        self.model = self.scenario.applied(compile_legged(robot), robot)
+        self.dt = 1.0 / robot.rates.plant_hz
+        self.model.opt.timestep = self.dt
+        self.data = mujoco.MjData(self.model)
+        self._stiffness, self._damping, self._friction, self._limit = (
+            robot.of_joints(what) for what in ("stiffness", "damping", "viscous_friction", "torque")
+        )  # fmt: skip
+        self._limit = self._limit * self.scenario.strength
+        self._q = np.array([self.model.joint(name).qposadr[0] for name in robot.joint_names])
+        self._dq = np.array([self.model.joint(name).dofadr[0] for name in robot.joint_names])
+        self._ctrl = np.array([_motor(self.model, name) for name in robot.joint_names])
+        self._base = self.model.body(robot.base_body).id
+        self._feet = np.array([self.model.geom(leg.foot).id for leg in robot.legs])
+        self._gyro, self._accelerometer = (self.model.sensor(name).adr[0] for name in ("imu_gyro", "imu_accelerometer"))
+        self.reset()
+
+    def reset(self, yaw: float = 0.0) -> None:
+        """Standing at home over the origin, with a heading [rad]."""
+        mujoco.mj_resetData(self.model, self.data)
+        home = self.robot.of_joints("home")
+        self.data.qpos[:7] = [0.0, 0.0, 1.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        self.data.qpos[self._q] = home
+        mujoco.mj_kinematics(self.model, self.data)
+        lowest = float((self.data.geom_xpos[self._feet, 2] - self.model.geom_size[self._feet, 0]).min())
+        self.data.qpos[2] += CLEAR_M - lowest
+        mujoco.mj_forward(self.model, self.data)
+        self._targets: deque[LegTargets] = deque([LegTargets(q=home, dq=np.zeros(self.robot.n), stance=np.ones(len(self.robot.legs), dtype=bool))])
+        self.torque = np.zeros(self.robot.n)
+        self.fastest, self.saturated = 0.0, 0
+
+    def write(self, targets: LegTargets) -> None:
+        """What the motors follow from now on, late by the scenario's delay."""
+        self._targets.append(targets)
+        while len(self._targets) > 1 + round(self.scenario.delay_s / self.dt):
+            self._targets.popleft()
+
+    def step(self) -> None:
+        """Advance by one step of dt [s]."""
+        target = self._targets[0]
+        q, dq = self.data.qpos[self._q], self.data.qvel[self._dq]
+        asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq
+        self.torque = np.clip(asked, -self._limit, self._limit)
+        self.saturated += bool((self.torque != asked).any())
+        self.data.ctrl[self._ctrl] = self.torque
+        mujoco.mj_step(self.model, self.data)
+        self.fastest = max(self.fastest, float((np.abs(self.data.qvel[self._dq]) / self.robot.of_joints("velocity")).max()))
+
+    def read(self) -> ImuSample:
+        """Newest measurement, with noise."""
+        s, noise = self.data.sensordata, self.scenario
+
+        def noisy(x: FloatArray, std: float) -> FloatArray:
+            return np.array(x) + self.rng.normal(0.0, std, np.shape(x)) if std else np.array(x)
+
+        return ImuSample(
+            t=float(self.data.time), q=noisy(self.data.qpos[self._q], noise.position_noise), dq=noisy(self.data.qvel[self._dq], noise.velocity_noise),
+            torque=self.torque, gyro=noisy(s[self._gyro : self._gyro + 3], noise.gyro_noise),
+            acceleration=noisy(s[self._accelerometer : self._accelerometer + 3], noise.acceleration_noise),
+        )  # fmt: skip
+
+    def truth(self) -> BaseTruth:
+        """What is, without noise."""
+        touching = np.zeros(len(self._feet), dtype=bool)
+        for contact in self.data.contact:
+            touching |= np.isin(self._feet, contact.geom)
+        return BaseTruth(
+            position=self.data.xpos[self._base].copy(), velocity=self.data.qvel[:3].copy(), quaternion=self.data.qpos[3:7].copy(), touching=touching
+        )
+
+    def kick(self, velocity: FloatArray) -> None:
+        """Change the base's velocity (3,) [m/s] at once, as a blow does."""
+        self.data.qvel[:3] += velocity
+
+    @property
+    def fallen(self) -> bool:
+        """True once the base is low or tilted beyond what the robot's file allows."""
+        up = float(self.data.xmat[self._base].reshape(3, 3)[2, 2])
+        floor = self.scenario.floor_height(self.data.xpos[self._base])
+        return float(self.data.xpos[self._base, 2]) - floor < self.robot.fall.height or np.arccos(np.clip(up, -1, 1)) > self.robot.fall.tilt
+
+
+def compile_legged(robot: LeggedConfig) -> mujoco.MjModel:
+    """Compile the robot's MJCF and check it against robot.yaml.
+
+    Raises:
+        BadInput: something does not fit; names the key and both values.
+    """
+    source = robot.folder / "robot.yaml"
+    try:
+        model = mujoco.MjModel.from_xml_path(str(robot.model_path))
+    except ValueError as error:
+        raise BadInput(robot.model_path, "", " ".join(str(error).split()), "a model that MuJoCo compiles") from None
+    free = [i for i in range(model.njnt) if model.jnt_type[i] == int(mujoco.mjtJoint.mjJNT_FREE)]
+    if len(free) != 1 or model.body(model.jnt_bodyid[free[0]]).name != robot.base_body:
+        raise BadInput(source, "base_body", robot.base_body, f"the one body of {robot.model_path.name} that moves freely")
+    names = [model.joint(i).name for i in range(model.njnt) if i not in free]
+    if sorted(names) != sorted(robot.joint_names):
+        raise BadInput(source, "joints", ", ".join(robot.joint_names), f"the joints of {robot.model_path.name}: {', '.join(names)}")
+    for i, joint in enumerate(robot.joints):
+        if not np.allclose(model.joint(joint.name).range, joint.position, atol=1e-4):
+            found = model.joint(joint.name).range.tolist()
+            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{found}, as in {robot.model_path.name}")
+    geoms = [model.geom(i).name for i in range(model.ngeom)]
+    for i, leg in enumerate(robot.legs):
+        if leg.foot not in geoms:
+            raise BadInput(source, f"legs.{i}.foot", leg.foot, f"a geom of {robot.model_path.name}")
+    sensors = [model.sensor(i).name for i in range(model.nsensor)]
+    for name in ("imu_gyro", "imu_accelerometer"):
+        if name not in sensors:
+            raise BadInput(robot.model_path, "sensor", f"no {name}", "a gyro `imu_gyro` and an accelerometer `imu_accelerometer` at the base")
+    return model
+
+
+def _motor(model: mujoco.MjModel, joint: str) -> int:
+    found = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == model.joint(joint).id]
+    if len(found) != 1:
+        raise BadInput("model", f"actuator of {joint}", f"{len(found)} motors", "exactly one motor")
+    return found[0]

@@ -1,0 +1,76 @@
+"""`taustack sim` of a robot on legs, and `taustack train strides`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from taustack.cli.output import table, workers_of, write_json
+from taustack.errors import BadInput, UnknownName
+
+
+def simulate_walks(options: argparse.Namespace) -> int:
+    """Episodes of a robot on legs; the law is `--planner`."""
+    from tqdm import tqdm
+
+    from taustack.controllers.walk_laws import WALK_LAWS
+    from taustack.legged import load_legged, load_walk_task
+    from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks
+    from taustack.sim.legged_scenario import load_legged_scenario
+
+    law = "feedback" if options.planner == "direct" else options.planner
+    if law not in WALK_LAWS:
+        raise UnknownName("planner", law, WALK_LAWS)
+    for name in ("faults", "bundle", "log"):
+        if getattr(options, name) is not None:
+            raise BadInput("argument", f"--{name}", getattr(options, name), "none: robots on legs have no such thing yet")
+    robot = load_legged(options.robot)
+    load_walk_task(robot, options.task)
+    load_legged_scenario(options.scenario)
+    specs = [WalkSpec(robot=robot.folder, task=options.task, scenario=options.scenario, law=law, seed=options.seed, index=i) for i in range(options.episodes)]
+    with tqdm(total=len(specs), unit="episode", disable=None) as bar:
+        metrics = evaluate_walks(specs, workers_of(options), bar.update)
+    metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": law, "seed": options.seed} | metrics
+    if options.json:
+        write_json(options.json, metrics)
+    rows = [[key, f"{value:.4g}" if isinstance(value, float) else str(value)] for key, value in metrics.items() if key != "failures"]
+    print(table(["metric", "value"], rows))
+    for failed in metrics["failures"]:
+        print(f"episode {failed['episode']}: {failed['cause']} after {failed['at_s']} s")
+    return 0
+
+
+def add_strides(what: Any) -> None:
+    """`taustack train strides`."""
+    command = what.add_parser("strides", help="measure what velocity a commanded stride gives, on a simulated robot on legs, by its own estimator")
+    command.add_argument("robot", help="robot on legs, by name or folder")
+    command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
+    command.add_argument("--commands", type=int, default=100, help="random commands, 2.4 s each (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
+    command.add_argument("--out", type=Path, required=True, help="file to write, such as robots/NAME/strides.yaml")
+    command.set_defaults(function=train_strides)
+
+
+def train_strides(options: argparse.Namespace) -> int:
+    import numpy as np
+    import yaml
+
+    from taustack.controllers.walk_laws import StrideMap
+    from taustack.legged import load_legged
+    from taustack.sim.legged_scenario import load_legged_scenario
+    from taustack.sim.legged_strides import HOLD_S, measure_strides
+
+    if options.commands < 8:
+        raise BadInput("argument", "--commands", options.commands, "at least 8, for the twelve numbers of the map")
+    robot = load_legged(options.robot)
+    commands, velocities, falls = measure_strides(robot, load_legged_scenario(options.scenario), options.commands, np.random.default_rng(options.seed))
+    strides = StrideMap.fitted(commands, velocities)
+    left = np.sqrt(((commands @ strides.gain.T + strides.offset - velocities) ** 2).mean(0))
+    made_by = f"# taustack train strides {robot.name} --scenario {options.scenario} --commands {options.commands} --seed {options.seed}\n"
+    data = {"gain": np.round(strides.gain, 4).tolist(), "offset": np.round(strides.offset, 4).tolist()}
+    options.out.write_text(made_by + yaml.safe_dump(data, default_flow_style=None))
+    print(
+        f"{options.out}: {len(commands)} commands, {len(commands) * HOLD_S / 60:.1f} minutes, {falls} falls; left {np.round(left, 3).tolist()} m/s, m/s, rad/s"
+    )
+    return 0

@@ -1,0 +1,197 @@
+"""A robot on legs, as data: joints, legs, gait, and its tasks. `robot.yaml` has `legs` then, where an arm's has an end effector."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from taustack.config import Positive, Vector3, robot_folders
+from taustack.errors import BadInput, UnknownName
+from taustack.strict_yaml import StrictModel, load, read_mapping
+
+FloatArray = NDArray[np.float64]
+Share = Annotated[float, Field(ge=0, lt=1)]
+PARTS = 3  # joints of a leg: abduction about x, thigh and calf about y
+
+
+class LegJointConfig(StrictModel):
+    """One joint: limits as its maker states them, and the law that its motor follows."""
+
+    name: str = Field(description="name of the joint in the model")
+    position: tuple[float, float] = Field(description="lower and upper limit [rad]")
+    velocity: Positive = Field(description="limit [rad/s]")
+    torque: Positive = Field(description="limit; the law saturates here [N m]")
+    stiffness: Positive = Field(description="of the law [N m/rad]")
+    damping: Positive = Field(description="of the law [N m s/rad]")
+    viscous_friction: Annotated[float, Field(ge=0, description="known friction of the joint, which the law makes up for [N m s/rad]")] = 0.0
+    home: float = Field(description="position in which the robot stands [rad]")
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> LegJointConfig:
+        low, high = self.position
+        if not low <= self.home <= high:
+            raise ValueError(f"home of joint {self.name} within its limits [{low}, {high}], came {self.home}")
+        return self
+
+
+class LegConfig(StrictModel):
+    """A leg: abduction about x at the hip, thigh and calf about y."""
+
+    name: str
+    joints: tuple[str, str, str] = Field(description="abduction, thigh, calf")
+    foot: str = Field(description="geom of the foot")
+    hip: Vector3 = Field(description="of the abduction's axis in the base [m]")
+    lateral: float = Field(description="from there to the thigh's axis, to the left [m]")
+    thigh: Positive = Field(description="length [m]")
+    calf: Positive = Field(description="length, to the middle of the foot [m]")
+    foot_radius: Annotated[float, Field(ge=0, description="of a round foot, which rolls on the floor [m]")] = 0.0
+
+
+class GaitConfig(StrictModel):
+    """Of the trajectory generators: one a leg."""
+
+    frequency: Positive = Field(description="strides [Hz]")
+    duty: Annotated[float, Field(gt=0.2, lt=0.9, description="share of a stride on the floor")]
+    phases: tuple[Share, ...] = Field(description="of each leg, in strides")
+    height: Positive = Field(description="of the base over the feet [m]")
+    swing_height: Positive = Field(description="of a foot over the floor, at most [m]")
+    foot_offset: float = Field(default=0.0, description="of the feet from below the hips, forward [m]")
+    velocity: Vector3 = Field(description="most that is asked of a stride: forward, sideways [m/s], turn [rad/s]")
+
+
+class FallConfig(StrictModel):
+    """When a robot counts as fallen."""
+
+    height: Positive = Field(description="of the base over the floor below it, at least [m]")
+    tilt: Positive = Field(description="of the base, at most [rad]")
+
+
+class LegRates(StrictModel):
+    """How often what happens; each divides the one before."""
+
+    plant_hz: Positive = Field(default=500.0, description="law of the motors and simulation [Hz]")
+    tracker_hz: Positive = Field(default=500.0, description="trajectory generators and estimator [Hz]")
+    plan_hz: Positive = Field(default=50.0, description="commands [Hz]")
+
+
+class LeggedConfig(StrictModel):
+    """A robot on legs, as data."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = ""
+    model: str = Field(description="MJCF file in the robot's folder")
+    base_body: str = Field(description="body that moves freely and carries the IMU")
+    rates: LegRates = Field(default=LegRates(), description="see LegRates")
+    gait: GaitConfig = Field(description="see GaitConfig")
+    fall: FallConfig = Field(description="see FallConfig")
+    joints: Annotated[tuple[LegJointConfig, ...], Field(min_length=PARTS, description="three a leg, in the legs' order")]
+    legs: Annotated[tuple[LegConfig, ...], Field(min_length=1)]
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> LeggedConfig:
+        named = [name for leg in self.legs for name in leg.joints]
+        have = [joint.name for joint in self.joints]
+        if named != have:
+            raise ValueError(f"joints: those of the legs, in their order ({', '.join(named)}), came {', '.join(have)}")
+        if len(self.gait.phases) != len(self.legs):
+            raise ValueError(f"gait.phases: one a leg ({len(self.legs)}), came {len(self.gait.phases)}")
+        return self
+
+    @property
+    def n(self) -> int:
+        """Number of joints."""
+        return len(self.joints)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return tuple(joint.name for joint in self.joints)
+
+    def of_joints(self, what: Literal["velocity", "torque", "stiffness", "damping", "viscous_friction", "home"]) -> FloatArray:
+        """A figure of each joint (n,), SI units."""
+        return np.array([getattr(joint, what) for joint in self.joints])
+
+    @cached_property
+    def q_min(self) -> FloatArray:
+        return np.array([joint.position[0] for joint in self.joints])
+
+    @cached_property
+    def q_max(self) -> FloatArray:
+        return np.array([joint.position[1] for joint in self.joints])
+
+    @property
+    def model_path(self) -> Path:
+        path = self.folder / self.model
+        if not path.resolve().is_relative_to(self.folder.resolve()) or not path.is_file():
+            raise BadInput(self.folder / "robot.yaml", "model", self.model, f"a file inside {self.folder}")
+        return path
+
+
+class WalkTaskConfig(StrictModel):
+    """A task of a robot on legs."""
+
+    kind: Literal["goal", "velocity"] = Field(description="a place on the floor to come to, or velocities to keep")
+    timeout_s: Positive = Field(description="length of an episode at most [s]")
+    tolerance: Positive = Field(default=0.25, description="distance that counts as there [m]")
+    distance: tuple[Positive, Positive] = Field(default=(2.0, 5.0), description="of simulated goals [m]")
+    velocity: Vector3 = Field(default=(0.8, 0.3, 1.0), description="most that simulated commands ask: forward, sideways [m/s], turn [rad/s]")
+    change_s: Positive = Field(default=4.0, description="time between two commands [s]")
+    kick_every_s: Positive | None = Field(default=None, description="time between two kicks [s]; absent: none")
+    kick: Annotated[float, Field(ge=0, description="change of the base's velocity that a kick makes, in any direction [m/s]")] = 0.0
+    name: str = Field(default="", exclude=True)
+
+
+class StridesConfig(StrictModel):
+    """`strides.yaml`: what velocity a commanded one gives, gain @ command + offset, measured by `taustack train strides`."""
+
+    gain: tuple[Vector3, Vector3, Vector3]
+    offset: Vector3
+
+
+def load_strides(robot: LeggedConfig) -> StridesConfig:
+    """The robot's measured strides; without a file those that are as commanded."""
+    path = robot.folder / "strides.yaml"
+    if not path.is_file():
+        return StridesConfig(gain=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), offset=(0.0, 0.0, 0.0))
+    return load(StridesConfig, path)
+
+
+def has_legs(name_or_folder: str | Path) -> bool:
+    """True if a robot's file says that it has legs.
+
+    Raises:
+        UnknownName: no such robot.
+    """
+    return "legs" in read_mapping(_folder(name_or_folder) / "robot.yaml")
+
+
+def load_legged(name_or_folder: str | Path) -> LeggedConfig:
+    """Load a robot on legs by name, or from its folder.
+
+    Raises:
+        UnknownName: no such robot.
+        BadInput: its robot.yaml is at fault.
+    """
+    folder = _folder(name_or_folder)
+    return load(LeggedConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
+
+
+def load_walk_task(robot: LeggedConfig, name: str) -> WalkTaskConfig:
+    """Load `tasks/<name>.yaml` of a robot on legs."""
+    tasks = {path.stem: path for path in (robot.folder / "tasks").glob("*.yaml")}
+    if name not in tasks:
+        raise UnknownName(f"task of robot {robot.name}", name, tasks)
+    return load(WalkTaskConfig, tasks[name]).model_copy(update={"name": name})
+
+
+def _folder(name_or_folder: str | Path) -> Path:
+    folders = robot_folders()
+    folder = folders.get(str(name_or_folder), Path(name_or_folder))
+    if not str(name_or_folder) or not (folder / "robot.yaml").is_file():
+        raise UnknownName("robot", str(name_or_folder), folders)
+    return folder
