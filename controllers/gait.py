@@ -15,6 +15,8 @@ from taustack.controllers.legs import Legs
 from taustack.legged import LeggedConfig
 
 FloatArray = NDArray[np.float64]
+JOINT_SHARE = 0.9
+"""Of a joint's velocity limit that targets move with, whatever is asked."""
 STANDS = 0.02
 """Of the largest stride, under which feet stay on the floor."""
 
@@ -50,10 +52,11 @@ class Gait:
         self.config, self.dt, self.legs = robot.gait, dt, Legs(robot)
         self._most = np.array(robot.gait.velocity)
         self._q_min, self._q_max = robot.q_min, robot.q_max
+        self._fastest = JOINT_SHARE * robot.of_joints("velocity") * dt
+        self._change = np.array(robot.gait.acceleration) * dt
         self._offsets = np.array(robot.gait.phases)
         self._below = self.legs.below + np.array([robot.gait.foot_offset, 0.0, 0.0])
         self._stance_s = robot.gait.duty / robot.gait.frequency
-        self._home = robot.of_joints("home")
         self.reset()
 
     def reset(self) -> None:
@@ -68,9 +71,10 @@ class Gait:
         return GaitCommand(velocity=velocity, height=float(np.clip(command.height, -0.1, 0.04)), residual=command.residual)
 
     def step(self, command: GaitCommand) -> LegTargets:
-        """One tick of the clock towards a command, which changes strides at once: feet in the air take it along."""
+        """One tick of the clock towards a command; strides change as fast as the gait's acceleration, joints move as fast as they can."""
         command = self.clipped(command)
-        walks = bool((np.abs(command.velocity) > STANDS * self._most).any())
+        self._velocity = self._velocity + np.clip(command.velocity - self._velocity, -self._change, self._change)
+        walks = bool((np.abs(self._velocity) > STANDS * self._most).any() or (np.abs(command.velocity) > STANDS * self._most).any())
         if walks or self.phase > 0.5 * self.dt * self.config.frequency:
             self.phase = (self.phase + self.dt * self.config.frequency) % 1.0
             if not walks and min(self.phase, abs(self.phase - 0.5)) < self.dt * self.config.frequency:
@@ -79,6 +83,8 @@ class Gait:
         q = self.legs.joints(feet)
         if len(command.residual):
             q = np.clip(q + command.residual, self._q_min, self._q_max)
+        if self._last is not None:
+            q = np.clip(q, self._last - self._fastest, self._last + self._fastest)
         dq = np.zeros_like(q) if self._last is None else (q - self._last) / self.dt
         self._last = q
         return LegTargets(q=q, dq=dq, stance=stance)
@@ -88,7 +94,7 @@ class Gait:
         gait = self.config
         s = (self.phase + self._offsets) % 1.0
         stance = (s < gait.duty) | (not walks)
-        vx, vy, turn = command.velocity
+        vx, vy, turn = self._velocity
         stride = self._stance_s * np.stack([vx - turn * self._below[:, 1], vy + turn * self._below[:, 0]], -1)
         on_floor = 0.5 - s / gait.duty
         swing = np.clip((s - gait.duty) / (1 - gait.duty), 0.0, 1.0)

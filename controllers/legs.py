@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from taustack.legged import PARTS, LeggedConfig
 
 FloatArray = NDArray[np.float64]
-STRAIGHT = 0.995
-"""Share of a leg's length that is never exceeded: a straight leg has no direction to bend to."""
 
 
 class Legs:
@@ -26,6 +24,9 @@ class Legs:
             np.array([getattr(leg, name) for leg in robot.legs]) for name in ("lateral", "thigh", "calf", "foot_radius")
         )
         self._low, self._high = robot.q_min.reshape(-1, PARTS), robot.q_max.reshape(-1, PARTS)
+        self._shortest, self._longest = (
+            np.sqrt(self.thigh**2 + self.calf**2 + 2 * self.thigh * self.calf * np.cos(calf[:, -1])) for calf in (self._low, self._high)
+        )
 
     @property
     def below(self) -> FloatArray:
@@ -59,10 +60,7 @@ class Legs:
         x, y, z = (feet - self.hip).T
         across = np.maximum(np.hypot(y, z), np.abs(self.lateral) + 1e-6)
         down = np.sqrt(across**2 - self.lateral**2)
-        longest = STRAIGHT * (self.thigh + self.calf)
-        length = np.hypot(x, down)
-        short = np.minimum(1.0, longest / np.maximum(length, 1e-9))
-        x, down, length = x * short, down * short, length * short
+        length = np.clip(np.hypot(x, down), self._shortest, self._longest)  # what the calf's limits allow, in the direction that is asked for
         bend = (length**2 - self.thigh**2 - self.calf**2) / (2 * self.thigh * self.calf)
         calf = -np.arccos(np.clip(bend, -1.0, 1.0))
         thigh = np.arctan2(-x, down) - np.arctan2(self.calf * np.sin(calf), self.thigh + self.calf * np.cos(calf))

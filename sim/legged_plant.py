@@ -17,6 +17,7 @@ from taustack.sim.legged_scenario import LeggedScenario
 
 FloatArray = NDArray[np.float64]
 CLEAR_M = 0.005  # of the feet over the floor at a start
+KICK_S = 0.05  # that a kick lasts: an IMU sees it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class LeggedPlant:
         mujoco.mj_forward(self.model, self.data)
         self._targets: deque[LegTargets] = deque([LegTargets(q=home, dq=np.zeros(self.robot.n), stance=np.ones(len(self.robot.legs), dtype=bool))])
         self.torque = np.zeros(self.robot.n)
+        self._push, self._push_until = np.zeros(3), 0.0
         self.fastest, self.saturated = 0.0, 0
 
     def write(self, targets: LegTargets) -> None:
@@ -85,6 +87,7 @@ class LeggedPlant:
         self.torque = np.clip(asked, -self._limit, self._limit)
         self.saturated += bool((self.torque != asked).any())
         self.data.ctrl[self._ctrl] = self.torque
+        self.data.xfrc_applied[self._base, :3] = self._push if self.data.time < self._push_until else 0.0
         mujoco.mj_step(self.model, self.data)
         self.fastest = max(self.fastest, float((np.abs(self.data.qvel[self._dq]) / self.robot.of_joints("velocity")).max()))
 
@@ -111,8 +114,9 @@ class LeggedPlant:
         )
 
     def kick(self, velocity: FloatArray) -> None:
-        """Change the base's velocity (3,) [m/s] at once, as a blow does."""
-        self.data.qvel[:3] += velocity
+        """Push the base by what changes the velocity of the whole robot by (3,) [m/s], over KICK_S."""
+        self._push = float(self.model.body_subtreemass[self._base]) * np.asarray(velocity) / KICK_S
+        self._push_until = float(self.data.time) + KICK_S
 
     @property
     def fallen(self) -> bool:

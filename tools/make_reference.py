@@ -23,8 +23,10 @@ from taustack.config import (
     Workspace,
 )
 from taustack.controllers.costs import COST_TERMS
+from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates, WalkTaskConfig
 from taustack.obstacles import Obstacle
 from taustack.sim.faults import INFO, Fault
+from taustack.sim.legged_scenario import LeggedScenario
 from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import StrictModel
 
@@ -38,6 +40,12 @@ SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
     ),
     "tasks/*.yaml": ("`robots/<name>/tasks/<task>.yaml`.", (TaskConfig, SuccessConfig, MPPIConfig, SubgoalConfig, Obstacle, Region)),
     "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Fault)),
+    "robot.yaml of a robot on legs": (
+        "`robots/<name>/robot.yaml` with `legs`; joints come leg by leg.",
+        (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates),
+    ),
+    "tasks/*.yaml of a robot on legs": ("`robots/<name>/tasks/<task>.yaml`.", (WalkTaskConfig,)),
+    "scenarios of a robot on legs": ("`sim/scenarios/legged/*.yaml`, or any path given to `--scenario`.", (LeggedScenario,)),
 }
 
 
@@ -50,6 +58,7 @@ def type_name(annotation: Any) -> str:
         .replace("taustack.config.", "")
         .replace("taustack.sim.scenario.", "")
         .replace("taustack.obstacles.", "")
+        .replace("taustack.legged.", "")
         .replace("|", "\\|")
     )
 

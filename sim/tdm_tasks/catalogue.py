@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from taustack.config import load_robot, robot_folders
+from taustack.config import load_robot
 from taustack.errors import UnknownName
 from taustack.models.tdm.task import GoalTask
+from taustack.robot_folders import robot_folders
 from taustack.sim.scenario import load_scenario
 from taustack.sim.tdm_tasks.arm import ArmJoints, ArmReach
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator

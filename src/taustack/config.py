@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 
 from taustack.errors import BadInput, UnknownName
 from taustack.obstacles import ROWS_LIMIT, Obstacle
+from taustack.robot_folders import has_legs, robot_folder
 from taustack.strict_yaml import StrictModel, load
 
 Positive = Annotated[float, Field(gt=0)]
 Vector3 = tuple[float, float, float]
-PACKAGE_ROBOTS = Path(__file__).resolve().parent / "robots"
 
 
 class JointConfig(StrictModel):
@@ -255,16 +255,6 @@ class TaskConfig(StrictModel):
     name: str = Field(default="", exclude=True)
 
 
-def robot_folders() -> dict[str, Path]:
-    """Every robot that can be named: TAUSTACK_ROBOTS (folders, colon-separated) before the shipped ones."""
-    roots = [Path(part) for part in os.environ.get("TAUSTACK_ROBOTS", "").split(":") if part] + [PACKAGE_ROBOTS]
-    found: dict[str, Path] = {}
-    for root in roots:
-        for path in sorted(root.glob("*/robot.yaml")):
-            found.setdefault(path.parent.name, path.parent)
-    return found
-
-
 def load_robot(name_or_folder: str | Path) -> RobotConfig:
     """Load a robot by name, or from its folder.
 
@@ -272,11 +262,15 @@ def load_robot(name_or_folder: str | Path) -> RobotConfig:
         UnknownName: no such robot; names the choices.
         BadInput: its robot.yaml is at fault; names file, key, what came and what was expected.
     """
-    folders = robot_folders()
-    folder = folders.get(str(name_or_folder), Path(name_or_folder))
-    if not str(name_or_folder) or not (folder / "robot.yaml").is_file():
-        raise UnknownName("robot", str(name_or_folder), folders)
-    return load(RobotConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
+    folder = robot_folder(name_or_folder)
+    try:
+        robot = load(RobotConfig, folder / "robot.yaml")
+    except BadInput:
+        if has_legs(folder):
+            expected = "an arm: of robots on legs there are `taustack sim` and `taustack train strides`"
+            raise BadInput(folder / "robot.yaml", "legs", "a robot on legs", expected) from None
+        raise
+    return robot.model_copy(update={"folder": folder.resolve()})
 
 
 def load_task(robot: RobotConfig, name: str) -> TaskConfig:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from taustack.config import Positive, Vector3, robot_folders
+from taustack.config import Positive, Vector3
 from taustack.errors import BadInput, UnknownName
-from taustack.strict_yaml import StrictModel, load, read_mapping
+from taustack.robot_folders import robot_folder
+from taustack.strict_yaml import StrictModel, load
 
 FloatArray = NDArray[np.float64]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -62,6 +63,7 @@ class GaitConfig(StrictModel):
     swing_height: Positive = Field(description="of a foot over the floor, at most [m]")
     foot_offset: float = Field(default=0.0, description="of the feet from below the hips, forward [m]")
     velocity: Vector3 = Field(description="most that is asked of a stride: forward, sideways [m/s], turn [rad/s]")
+    acceleration: Vector3 = Field(default=(6.0, 4.0, 10.0), description="with which strides change [m/s^2], [rad/s^2]")
 
 
 class FallConfig(StrictModel):
@@ -161,15 +163,6 @@ def load_strides(robot: LeggedConfig) -> StridesConfig:
     return load(StridesConfig, path)
 
 
-def has_legs(name_or_folder: str | Path) -> bool:
-    """True if a robot's file says that it has legs.
-
-    Raises:
-        UnknownName: no such robot.
-    """
-    return "legs" in read_mapping(_folder(name_or_folder) / "robot.yaml")
-
-
 def load_legged(name_or_folder: str | Path) -> LeggedConfig:
     """Load a robot on legs by name, or from its folder.
 
@@ -177,7 +170,7 @@ def load_legged(name_or_folder: str | Path) -> LeggedConfig:
         UnknownName: no such robot.
         BadInput: its robot.yaml is at fault.
     """
-    folder = _folder(name_or_folder)
+    folder = robot_folder(name_or_folder)
     return load(LeggedConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
 
 
@@ -187,11 +180,3 @@ def load_walk_task(robot: LeggedConfig, name: str) -> WalkTaskConfig:
     if name not in tasks:
         raise UnknownName(f"task of robot {robot.name}", name, tasks)
     return load(WalkTaskConfig, tasks[name]).model_copy(update={"name": name})
-
-
-def _folder(name_or_folder: str | Path) -> Path:
-    folders = robot_folders()
-    folder = folders.get(str(name_or_folder), Path(name_or_folder))
-    if not str(name_or_folder) or not (folder / "robot.yaml").is_file():
-        raise UnknownName("robot", str(name_or_folder), folders)
-    return folder

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2_000  # of a histogram; what is beyond shares the last one
-MCL_CURRENT_AND_FUTURE = 3
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+DONE_AT_START = "llvmlite"  # the compiler's library has done its work before the first tick; 170 MB of it stay out of memory
 
 
 class Durations:
@@ -91,10 +92,16 @@ def give_way() -> None:
 
 
 def lock_memory() -> str | None:
-    """mlockall, so that no tick waits for a page. Returns what could not be had and what that costs, or None."""
+    """All that is mapped and will be, so that no tick waits for a page, but for what only the start needs. Returns what could not be had and what
+    that costs, or None."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(MCL_CURRENT_AND_FUTURE):
+    if libc.mlockall(MCL_CURRENT | MCL_ONFAULT) or libc.mlockall(MCL_FUTURE):
         return f"no mlockall ({os.strerror(ctypes.get_errno())}): a page that was swapped out may cost a tick milliseconds; raise the memlock limit"
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, _, _, _, _, *name = line.split(maxsplit=5)
+        if not name or not (name[0].startswith("[v") or DONE_AT_START in name[0]):  # [vvar] and its like are the kernel's
+            first, end = (int(part, 16) for part in place.split("-"))
+            libc.mlock(ctypes.c_void_p(first), ctypes.c_size_t(end - first))  # reads in what was not touched yet
     return None
 
 

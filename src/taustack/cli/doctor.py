@@ -92,12 +92,13 @@ def _plan_time(options: argparse.Namespace) -> Verdict:
 
     import numpy as np
 
-    from taustack.config import load_robot, load_task, robot_folders
+    from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
     from taustack.controllers.mppi import MPPI
     from taustack.machine import Verdict
+    from taustack.robot_folders import default_robot
 
-    robot = load_robot(options.robot or next(iter(robot_folders())))
+    robot = load_robot(options.robot or default_robot())
     task = load_task(robot, "reach")
     bundle = load_bundle(options.bundle or robot.folder / "bundle", robot)
     with ThreadPoolExecutor(bundle.manifest.plan.shards) as executor:

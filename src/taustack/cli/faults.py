@@ -13,13 +13,14 @@ def bench_faults(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from taustack.cli.output import table, write_json
-    from taustack.config import load_robot, load_task, robot_folders
+    from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
+    from taustack.robot_folders import default_robot
     from taustack.sim.campaign import CampaignSpec, run_campaign
 
     if not 1 <= options.campaign <= 100_000:
         raise BadInput("argument", "--campaign", options.campaign, "1 to 100000")
-    robot = load_robot(options.robot or next(iter(robot_folders())))
+    robot = load_robot(options.robot or default_robot())
     load_task(robot, options.task)
     bundle = options.bundle or robot.folder / "bundle"
     load_bundle(bundle, robot)

@@ -42,8 +42,8 @@ def simulate(options: argparse.Namespace) -> int:
     from taustack.config import load_robot, load_task
     from taustack.controllers.bundle import load_bundle
     from taustack.controllers.subgoal_kinds import KINDS
-    from taustack.legged import has_legs
     from taustack.pool import run_all
+    from taustack.robot_folders import has_legs
     from taustack.sim.evaluate import EpisodeSpec, episode
     from taustack.sim.evaluate import metrics as metrics_of
     from taustack.sim.log import write_log

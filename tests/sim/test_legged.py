@@ -1,0 +1,230 @@
+"""A robot on legs in simulation: the figures of its model, its estimator against the truth, episodes, what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+import yaml
+
+from taustack.config import load_robot
+from taustack.controllers.attitude import AttitudeFilter, from_yaw, rotation, yaw_of
+from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator
+from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.walk_laws import OpenLoop
+from taustack.errors import BadInput, UnknownName
+from taustack.legged import LeggedConfig, load_legged, load_walk_task
+from taustack.robot_folders import default_robot, has_legs
+from taustack.sim.legged_episode import Course, kept_velocity, run_walk
+from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
+from taustack.sim.legged_plant import BaseTruth, LeggedPlant, compile_legged
+from taustack.sim.legged_scenario import LeggedScenario, load_legged_scenario
+
+DT = 0.002
+
+
+@pytest.fixture(scope="module")
+def go2() -> LeggedConfig:
+    return load_legged("go2")
+
+
+def test_the_model_has_the_published_figures(go2: LeggedConfig) -> None:
+    """mujoco_menagerie unitree_go2: total mass, torque limits, friction of the joints; Unitree: velocity limits."""
+    model = compile_legged(go2)
+    assert float(model.body_mass.sum()) == pytest.approx(15.206408)
+    np.testing.assert_allclose(model.actuator_ctrlrange[:, 1], np.tile([23.7, 23.7, 45.43], 4))
+    np.testing.assert_allclose(go2.of_joints("torque"), model.actuator_ctrlrange[:, 1])
+    np.testing.assert_allclose(go2.of_joints("velocity"), np.tile([30.1, 30.1, 15.7], 4))
+    np.testing.assert_allclose(model.dof_damping[6:], 2.0)
+    np.testing.assert_allclose(model.dof_damping[6:], go2.of_joints("viscous_friction"))
+
+
+def test_the_model_moves_as_the_real_one_does(go2: LeggedConfig, project: Path) -> None:
+    """Mass matrices at random configurations, where that model is at hand."""
+    path = project.parent / "shared" / "robots" / "menagerie" / "unitree_go2" / "scene.xml"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    models = [compile_legged(go2), mujoco.MjModel.from_xml_path(str(path))]
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        q, matrices = rng.uniform(go2.q_min, go2.q_max), []
+        for model in models:
+            data = mujoco.MjData(model)
+            data.qpos[:7], data.qpos[7:] = [0, 0, 1, 1, 0, 0, 0], q
+            mujoco.mj_forward(model, data)
+            full = np.zeros((model.nv, model.nv))
+            mujoco.mj_fullM(model, data, full)
+            matrices.append(full)
+        np.testing.assert_allclose(matrices[0], matrices[1], atol=1e-6)
+
+
+def test_the_attitude_filter_finds_level_and_the_gyros_bias() -> None:
+    level, bias = AttitudeFilter(), np.array([0.02, -0.01, 0.0])
+    level.reset(np.array([np.cos(0.1), np.sin(0.1), 0.0, 0.0]))  # 0.2 rad wrong
+    for _ in range(60_000):
+        level.step(bias, np.array([0.0, 0.0, 9.81]), DT)
+    assert np.arccos(rotation(level.quaternion)[2, 2]) < 0.01
+    np.testing.assert_allclose(level.bias[:2], bias[:2], atol=2e-3)
+
+
+def test_the_attitude_filter_follows_a_turn_and_believes_no_fall() -> None:
+    turning = AttitudeFilter()
+    turning.reset(from_yaw(0.3))
+    for _ in range(500):
+        turning.step(np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, 9.81]), DT)
+    assert yaw_of(turning.quaternion) == pytest.approx(1.3, abs=1e-6)
+    before = turning.quaternion.copy()
+    turning.step(np.zeros(3), np.array([9.0, 9.0, 9.0]), DT)
+    np.testing.assert_allclose(turning.quaternion, before)
+
+
+def estimated(
+    plant: LeggedPlant, commands: list[tuple[float, list[float]]], kicks: dict[int, np.ndarray] | None = None
+) -> list[tuple[BaseEstimate, BaseTruth]]:
+    """Walk by the gait alone through (seconds, velocity) and look at estimate and truth at each tick."""
+    gait, estimator = Gait(plant.robot, DT), BaseEstimator(plant.robot, DT)
+    estimator.reset(plant.truth().position, 0.0, plant.read().q)
+    rows, tick = [], 0
+    for seconds, velocity in commands:
+        for _ in range(round(seconds / DT)):
+            targets = gait.step(GaitCommand(velocity=np.array(velocity)))
+            plant.write(targets)
+            if kicks and tick in kicks:
+                plant.kick(kicks[tick])
+            plant.step()
+            rows.append((estimator.step(plant.read(), targets.stance), plant.truth()))
+            tick += 1
+    assert not plant.fallen
+    return rows
+
+
+def errors(rows: list[tuple[BaseEstimate, BaseTruth]]) -> tuple[float, float]:
+    """RMS of the horizontal velocity [m/s], and drift of the position as a share of the way."""
+    velocity = np.array([said.velocity[:2] - true.velocity[:2] for said, true in rows])
+    way = sum(float(np.hypot(*true.velocity[:2])) * DT for _, true in rows)
+    return float(np.sqrt((velocity**2).mean())), float(np.hypot(*(rows[-1][0].position - rows[-1][1].position)[:2])) / way
+
+
+WALK = [(0.5, [0.0, 0.0, 0.0]), (4.0, [1.0, 0.0, 0.2]), (4.0, [0.5, 0.4, -0.8])]
+
+
+def test_the_estimator_knows_velocity_and_place_in_walking(go2: LeggedConfig) -> None:
+    rows = estimated(LeggedPlant(go2, load_legged_scenario("nominal"), np.random.default_rng(0)), WALK)
+    velocity, drift = errors(rows)
+    assert velocity < 0.06
+    assert drift < 0.05
+    assert abs(rows[-1][0].yaw - yaw_of(rows[-1][1].quaternion)) < 0.05
+    assert np.linalg.eigvalsh(rows[-1][0].covariance).min() > 0
+
+
+def test_the_estimator_on_feet_that_slip(go2: LeggedConfig) -> None:
+    velocity, drift = errors(estimated(LeggedPlant(go2, load_legged_scenario("slippery"), np.random.default_rng(0)), WALK))
+    assert velocity < 0.1
+    assert drift < 0.1
+
+
+def test_the_estimator_sees_a_push(go2: LeggedConfig) -> None:
+    """A kick of 0.6 m/s sideways is in the estimate within a tenth of a second."""
+    rows = estimated(
+        LeggedPlant(go2, load_legged_scenario("nominal"), np.random.default_rng(0)),
+        [(0.5, [0.0] * 3), (2.0, [0.5, 0.0, 0.0])],
+        {500: np.array([0.0, 0.6, 0.0])},
+    )
+    before, after = rows[499][0].velocity[1], rows[550][0].velocity[1]
+    assert after - before > 0.2
+    assert abs(after - rows[550][1].velocity[1]) < 0.25
+
+
+def test_open_loop_it_walks_and_does_not_fall(go2: LeggedConfig) -> None:
+    task = load_walk_task(go2, "velocity").model_copy(update={"timeout_s": 4.0})
+    done = run_walk(LeggedPlant(go2), OpenLoop(), task, Course(yaw=0.7, velocities=np.array([[0.8, 0.0, 0.0]])))
+    assert done.success
+    assert not done.fallen
+    assert done.rows[-1].velocity_said[0] > 0.2
+    start, end = done.rows[0], done.rows[-1]
+    assert (end.position - start.position)[:2] @ [np.cos(0.7), np.sin(0.7)] > 0.8
+    assert len(kept_velocity(task, done, go2.gait.frequency, 50.0)) > 50
+
+
+def test_it_comes_to_a_place_by_the_law_with_feedback_and_the_same_seed_gives_the_same_walk(go2: LeggedConfig) -> None:
+    spec = WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feedback", seed=3, index=0)
+    first, again = walk(spec), walk(spec)
+    assert first.success
+    np.testing.assert_array_equal(first.rows[-1].position, again.rows[-1].position)
+
+
+def test_a_kick_that_nobody_survives_ends_the_episode_as_a_fall(go2: LeggedConfig) -> None:
+    task = load_walk_task(go2, "push")
+    course = Course(yaw=0.0, velocities=np.zeros((4, 3)), kicks=np.array([[1.0, 0.0, 5.0, 0.0]]))
+    done = run_walk(LeggedPlant(go2), OpenLoop(), task, course)
+    assert done.fallen
+    assert not done.success
+    assert done.kicks_survived == 0
+    assert done.time_s < 4.0
+
+
+def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
+    specs = [WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feedback", seed=3, index=0)]
+    metrics = evaluate_walks(specs)
+    assert metrics["success_rate"] == 1.0
+    assert metrics["falls"] == 0.0
+    assert metrics["limit_violations"] == 0
+    assert metrics["mean_speed_m_s"] > 0.2
+    assert metrics["estimator_velocity_rms_m_s"] < 0.1
+
+
+@pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope"])
+def test_scenarios_change_what_they_say(go2: LeggedConfig, name: str) -> None:
+    scenario, model = load_legged_scenario(name), compile_legged(go2)
+    changed = scenario.applied(compile_legged(go2), go2)
+    assert changed.body_mass.sum() - model.body_mass.sum() == pytest.approx(scenario.payload_kg)
+    assert changed.geom(go2.legs[0].foot).friction[0] == pytest.approx(scenario.friction)
+    if scenario.stiff_joint is not None:
+        assert changed.dof_damping[6 + scenario.stiff_joint] == pytest.approx(6 * model.dof_damping[6 + scenario.stiff_joint])
+    assert scenario.description
+
+
+def broken(go2: LeggedConfig, folder: Path, **changes: object) -> Path:
+    shutil.copytree(go2.folder, folder)
+    data = yaml.safe_load((folder / "robot.yaml").read_text()) | changes
+    (folder / "robot.yaml").write_text(yaml.safe_dump(data))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_body": "trunk"}, "base_body: got trunk"),
+        ({"model": "../panda/model.xml"}, "a file inside"),
+        ({"gait": {"frequency": 2.5, "duty": 0.5, "phases": [0.0, 0.5], "height": 0.3, "swing_height": 0.1, "velocity": [1.0, 1.0, 1.0]}}, "one a leg"),
+        ({"wheels": 4}, "wheels"),
+    ],
+)
+def test_a_file_that_does_not_fit_names_the_key(go2: LeggedConfig, tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        compile_legged(load_legged(broken(go2, tmp_path / "robot", **changes)))
+    assert said in str(error.value)
+
+
+def test_a_robot_on_legs_is_no_arm(go2: LeggedConfig) -> None:
+    assert has_legs(go2.folder)
+    assert not has_legs(default_robot())
+    with pytest.raises(BadInput, match="a robot on legs"):
+        load_robot(go2.folder)
+
+
+def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:
+    with pytest.raises(UnknownName, match="goal"):
+        load_walk_task(go2, "fly")
+    with pytest.raises(UnknownName, match="slippery"):
+        load_legged_scenario("moon")
+    with pytest.raises(UnknownName, match="go2"):
+        load_legged("go3")
+
+
+def test_a_slope_is_counted_from_the_floor_below() -> None:
+    scenario = LeggedScenario(slope=0.1745)
+    assert scenario.floor_height(np.array([1.0, 0.0, 0.0])) == pytest.approx(np.tan(0.1745))
