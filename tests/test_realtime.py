@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -74,3 +78,27 @@ def test_percentiles_without_ticks_are_zero() -> None:
 def test_stolen_time_is_a_share() -> None:
     first = steal_share()
     assert 0.0 <= steal_share(first[:2])[2] <= 1.0
+
+
+def test_locked_memory_holds_all_but_the_compilers_library() -> None:
+    """In a process of its own: what is locked stays locked."""
+    script = (
+        "import taustack.controllers.tracker, json\n"
+        "from taustack.realtime import lock_memory\n"
+        "refused = lock_memory()\n"
+        "size, there, name = {}, {}, ''\n"
+        "for line in open('/proc/self/smaps'):\n"
+        "    key, *rest = line.split()\n"
+        "    if not key.endswith(':'):\n"
+        "        name = rest[-1] if len(rest) >= 5 else ''\n"
+        "    elif key in ('Size:', 'Rss:'):\n"
+        "        counts = size if key == 'Size:' else there\n"
+        "        part = 'compiler' if 'llvmlite' in name else 'numpy' if 'numpy/_core' in name else 'other'\n"
+        "        counts[part] = counts.get(part, 0) + int(rest[0])\n"
+        "print(json.dumps({'refused': refused, 'share': {part: there[part] / size[part] for part in size}}))\n"
+    )
+    out = json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+    if out["refused"]:
+        pytest.skip(out["refused"])
+    assert out["share"]["numpy"] > 0.99
+    assert out["share"]["compiler"] < 0.8
