@@ -23,7 +23,8 @@ from taustack.obstacles import Obstacle, obstacle_rows
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 BEGINNINGS = 6
-"""Searches for a new goal: from here, and from random configurations. Each choice after it tries another one."""
+"""Searches for a new goal: from here, and from random configurations. Of the choices after it, every other one goes on with the chain of
+before, and every other one tries another beginning: a cycle is one search."""
 WIDE, NARROW = 0.15, 0.04
 """Deviations of a search from nothing, and of one around the choice before, as shares of the joints' ranges."""
 PASSED = 0.12  # a configuration is passed when no joint is further from it [rad or m]
@@ -75,6 +76,7 @@ class TDMSubgoals:
         """Another goal: search from nothing."""
         self._rng = np.random.default_rng(self._seed)
         self._chain: Chain | None = None
+        self._looks_around = True
 
     def choose(self, state: RobotState, goal: FloatArray) -> Subgoal:
         """The first configuration of the cheapest chain that is not passed yet; the goal itself where it is the last.
@@ -88,10 +90,13 @@ class TDMSubgoals:
         if self._chain is None:
             found = [self._search(x, goal, mean, WIDE) for mean in self._beginnings(state.q)]
             self._chain = min(found, key=lambda chain: chain.cost)
-        else:
-            kept = self._search(x, goal, self._without_passed(state.q, self._chain.q), NARROW)
+        elif self._looks_around:
             other = self._search(x, goal, self._beginnings(state.q)[int(self._rng.integers(1, BEGINNINGS))], WIDE)
-            self._chain = other if other.cost < kept.cost - BETTER_S else kept
+            # What is kept was judged a cycle ago, and has become shorter by that since.
+            self._chain = other if other.cost < self._chain.cost - 1 / self.config.rate_hz - BETTER_S else self._chain
+        else:
+            self._chain = self._search(x, goal, self._without_passed(state.q, self._chain.q), NARROW)
+        self._looks_around = not self._looks_around
         return self._subgoal(state, goal, self._chain)
 
     def _beginnings(self, q: FloatArray) -> list[FloatArray]:

@@ -22,9 +22,8 @@ def add(commands: Any) -> None:
     command.add_argument("--faults", type=Path, help="YAML file of faults; the episodes run under them")
     command.add_argument(
         "--planner",
-        default="direct",
         help="direct (MPPI to the goal), straight or tdm (MPPI to subgoals), tdm_policy (that policy to them) or least_squares; "
-        "robots on legs: open_loop, feed_forward, feedback (default: %(default)s; on legs feedback)",
+        "robots on legs: open_loop, feed_forward, feedback (default: direct; on legs feedback)",
     )
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")
@@ -54,6 +53,7 @@ def simulate(options: argparse.Namespace) -> int:
         raise BadInput("argument", "--episodes", options.episodes, "at least 1")
     if has_legs(options.robot):
         return simulate_walks(options)
+    options.planner = options.planner or "direct"
     if options.planner not in PLANNERS:
         raise UnknownName("planner", options.planner, PLANNERS)
     robot = load_robot(options.robot)
