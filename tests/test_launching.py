@@ -261,7 +261,7 @@ def test_an_unbuilt_workspace_says_what_to_do(monkeypatch: pytest.MonkeyPatch, t
     ("arguments", "part"),
     [
         (["up", "sim", "robot=panda"], "NAME:=VALUE"),
-        (["sim", "pandda", "reach"], "one of panda"),
+        (["sim", "pandda", "reach"], "one of go2, panda"),
         (["sim", "panda", "reech"], "one of behind, pocket, reach, wall"),
         (["sim", "panda", "reach", "--planner", "magic"], "one of direct, least_squares, straight"),
         (["sim", "panda", "reach", "--scenario", "windy"], "one of anywhere"),
