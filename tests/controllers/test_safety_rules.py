@@ -142,3 +142,22 @@ def test_a_change_within_the_acceleration_limit_is_kept_back_by_jerk(robot: Robo
     safety = SafetyFilter(robot, DT)
     _, acted = safety.step(Reference.at_rest(robot.home), safety.limits.acceleration * DT, np.zeros(robot.n))
     assert set(acted) == {"jerk"}
+
+
+def test_only_the_joint_that_is_overloaded_and_pulls_waits_and_it_is_told_by_how_much(robot: RobotConfig) -> None:
+    safety, limit = SafetyFilter(robot, DT), robot.limits("torque")
+    torque, dq = 0.5 * limit, np.full(robot.n, 0.1)
+    torque[2], torque[4] = limit[2] + 0.25, -limit[4] - 0.5  # the third pulls on, the fifth is asked to give way
+    reference = Reference.at_rest(robot.home)
+    for _ in range(200):
+        reference, acted = safety.step(reference, dq, 0 * dq, torque)
+    assert acted["torque"] == pytest.approx(0.5)
+    np.testing.assert_allclose(reference.dq, np.where(np.arange(robot.n) == 2, 0.0, 0.1), atol=1e-3)
+    torque[4] = 0.0
+    assert safety.step(reference, dq, 0 * dq, torque)[1]["torque"] == pytest.approx(0.25)
+
+
+def test_velocities_in_single_precision_are_taken_as_they_are(robot: RobotConfig) -> None:
+    safety, start, dq = SafetyFilter(robot, DT), Reference.at_rest(robot.home), np.full(robot.n, 0.25, dtype=np.float32)
+    for single in ((dq, 0 * dq), (dq.astype(float), 0 * dq), (dq, 0.0 * dq.astype(float))):
+        np.testing.assert_array_equal(safety.step(start, *single)[0].dq, safety.step(start, dq.astype(float), 0.0 * dq.astype(float))[0].dq)
