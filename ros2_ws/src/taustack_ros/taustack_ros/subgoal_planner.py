@@ -49,18 +49,16 @@ class SubgoalPlanner(Node):
         super().__init__("subgoal_planner")
         self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
         self.task = load_task(self.robot, parameters.text(self, "task", "reach", "task of the robot"))
-        kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
+        kind = self._kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
         asked = parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
         self._when_out_of_reach = parameters.one_of(WHEN_OUT_OF_REACH, asked)
-        self._kind = kind
         self._asked: np.ndarray | None = None
         self._over_model: dict[str, Subgoals] = {}
         self._askers: dict[str, Subgoals] = {}
         self._direct = Direct(self.task.subgoals.speed)
         self._times, self._run_dir = ChoiceTimes(), parameters.text(self, "run_dir", "", "folder for the run's statistics, empty for none")
-        first = make_subgoal_planner(kind, self.robot, self.task) if kind not in OVER_A_MODEL else self._direct
-        self._planner = Guarded(first, self._direct, times=self._times)
-        self._ready = kind not in OVER_A_MODEL
+        first = self._direct if kind in OVER_A_MODEL else make_subgoal_planner(kind, self.robot, self.task)
+        self._planner, self._ready = Guarded(first, self._direct, times=self._times), kind not in OVER_A_MODEL
         self.add_on_set_parameters_callback(self._on_parameters)
         self._joints: JointMap | None = None
         self._state: RobotState | None = None
@@ -141,8 +139,8 @@ class SubgoalPlanner(Node):
             bundle = load_bundle(Path(message.path), self.robot)
             if bundle.sha256 != message.sha256:
                 raise BadInput(message.path, "sha256", bundle.sha256, f"{message.sha256}, as announced on `model`")
-            has_one = bundle.manifest.tdm is not None
-            pairs = {kind: [make_subgoal_planner(kind, self.robot, self.task, bundle) for _ in range(2)] for kind in OVER_A_MODEL if has_one}
+            kinds = OVER_A_MODEL if bundle.manifest.tdm is not None else ()
+            pairs = {kind: [make_subgoal_planner(kind, self.robot, self.task, bundle) for _ in range(2)] for kind in kinds}
             self._over_model, self._askers = ({kind: pair[i] for kind, pair in pairs.items()} for i in range(2))
             if self._kind in OVER_A_MODEL:
                 self._use(self._kind)
@@ -170,12 +168,10 @@ class SubgoalPlanner(Node):
 
     def _fault(self, request: ReachGoal.Goal) -> str | None:
         """What is wrong with a goal, or None."""
-        now = time.monotonic()
+        now, point = time.monotonic(), point_of(request)
         if (flooded := self._flood.fault(now)) is not None:
             return flooded
-        point = point_of(request)
-        fault = fault_of(request, self.robot.base_frame) or place_fault(point, self.robot, self._obstacles)
-        if fault is not None:
+        if (fault := fault_of(request, self.robot.base_frame) or place_fault(point, self.robot, self._obstacles)) is not None:
             return fault
         if not self._ready:
             return f"model: got none with a temporal difference model yet, expected one for subgoals by {self._kind}"
@@ -195,7 +191,7 @@ class SubgoalPlanner(Node):
         planner.reset()
         chosen = planner.choose(state, point)
         self._asked = point if planner is self._planner else None
-        self._received_at += time.monotonic() - now
+        self._wait_out(time.monotonic() - now)
         if chosen.left_m is None or chosen.left_m <= max(tolerance, REACH_M):
             return None
         fault = f"target.point: got {point.tolist()}, out of reach by {1e3 * chosen.left_m:.0f} mm, expected one that the arm can come to"
@@ -203,6 +199,11 @@ class SubgoalPlanner(Node):
             return fault
         self.get_logger().warning(f"reach_goal goes on: {fault}")
         return None
+
+    def _wait_out(self, took_s: float) -> None:
+        """States and signs of life that came while a choice was made wait in line: that is no silence."""
+        self._received_at += took_s
+        self._controller_at += took_s
 
     def _asker(self) -> Guarded | None:
         """Who answers: the one that works, or, while it leads to a goal and must not lose its way for a question, another of its kind."""
@@ -241,7 +242,7 @@ class SubgoalPlanner(Node):
         if planner.fault:
             then = "; straight to the goal from now on, until `kind` is set" if planner.given_up else ""
             self.get_logger().error(f"subgoals by {self._kind}: {planner.fault}{then}", throttle_duration_sec=0.0 if then else 1.0)
-        self._received_at += time.monotonic() - now  # states that came meanwhile wait in line: that is no silence
+        self._wait_out(time.monotonic() - now)
         if not chosen.free:
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
         pursuit.subgoal = chosen
@@ -273,7 +274,6 @@ class SubgoalPlanner(Node):
 
     def _finish(self, pursuit: Pursuit, fault: str) -> None:
         """End a goal; unless it was reached or preempted, the subgoal ends with it and the robot holds."""
-        preempted = fault.startswith("preempted")
         if not fault:
             pursuit.handle.succeed()
         elif pursuit.handle.is_cancel_requested:
@@ -282,7 +282,7 @@ class SubgoalPlanner(Node):
             pursuit.handle.abort()
         if fault:
             self.get_logger().warning(f"reach_goal {pursuit.goal.round(3).tolist()}: {fault}, {1e3 * pursuit.error:.1f} mm away")
-        if fault and not preempted:
+        if fault and not fault.startswith("preempted"):
             self._send(None)
         self._pursuit = None
         elapsed = time.monotonic() - pursuit.started
