@@ -12,6 +12,8 @@ from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_scenario import LeggedScenario
 
 FloatArray = NDArray[np.float64]
+SHARE = 0.5
+"""Of the largest strides that commands are drawn from: with 0.8 the robot falls at a quarter of them."""
 HOLD_S, SETTLE_S = 2.4, 0.8
 """Each command is kept for so long, and looked at after so long: whole strides."""
 
@@ -28,7 +30,7 @@ def measure_strides(robot: LeggedConfig, scenario: LeggedScenario, count: int, r
             gait.reset()
             estimator.reset(plant.truth().position, 0.0, plant.read().q)
             begun = True
-        command = GaitCommand(velocity=rng.uniform(-1, 1, 3) * 0.8 * np.array(robot.gait.velocity))
+        command = GaitCommand(velocity=rng.uniform(-1, 1, 3) * SHARE * np.array(robot.gait.velocity))
         seen = []
         for tick in range(round(HOLD_S / dt)):
             targets = gait.step(command)

@@ -167,12 +167,12 @@ def test_a_kick_that_nobody_survives_ends_the_episode_as_a_fall(go2: LeggedConfi
 
 
 def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
-    specs = [WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feedback", seed=3, index=0)]
+    specs = [WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feed_forward", seed=3, index=0)]
     metrics = evaluate_walks(specs)
     assert metrics["success_rate"] == 1.0
     assert metrics["falls"] == 0.0
     assert metrics["limit_violations"] == 0
-    assert metrics["mean_speed_m_s"] > 0.2
+    assert metrics["mean_speed_m_s"] > 0.15
     assert metrics["estimator_velocity_rms_m_s"] < 0.1
 
 

@@ -19,7 +19,7 @@ def simulate_walks(options: argparse.Namespace) -> int:
     from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks
     from taustack.sim.legged_scenario import load_legged_scenario
 
-    law = options.planner or "feedback"
+    law = options.planner or "feed_forward"
     if law not in WALK_LAWS:
         raise UnknownName("planner", law, WALK_LAWS)
     for name in ("faults", "bundle", "log"):
