@@ -25,7 +25,7 @@ FOOT_STD, AIR_STD = 0.004, 10.0
 PLACE_STD, SPEED_STD = 0.004, 0.15
 """Of a foot's place and velocity by the legs' kinematics [m], [m/s]."""
 FLOOR_STD = 0.02
-"""Of the floor's height under a foot that stands, from where it stood last [m]."""
+"""Of the floor's height under a foot that stands, from where the feet began: the floor is taken as flat [m]."""
 OUTLIER = 16.0
 """Square of a foot's slip in standard deviations from which it is not believed."""
 
@@ -92,11 +92,11 @@ class BaseEstimator:
     def step(self, sample: ImuSample, stance: NDArray[np.bool_]) -> BaseEstimate:
         """Take in a measurement. stance (L,): which feet are meant to be on the floor; one that carries nothing counts as in the air."""
         rate = self._attitude.step(sample.gyro, sample.acceleration, self.dt)
-        turn = rotation(self._attitude.quaternion)
+        turn = rotation(self._attitude.quaternion)  # its last row: up, in the base frame
         # The calf's motor holds what the foot carries: touch is torque against a leg's own weight.
         stands = stance & (np.abs(sample.torque.reshape(-1, PARTS)[:, -1]) > self._touching)
         feet, dq = self.legs.feet(sample.q), sample.dq.reshape(-1, PARTS)
-        rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate) @ turn.T
+        rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate, turn[2]) @ turn.T
         self._predict(turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, stands)
         legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + np.cross(rate, feet)
         base_velocity = rolling - legs_move @ turn.T  # by each foot, if it stands
@@ -107,11 +107,10 @@ class BaseEstimator:
             covariance=self._p[:6, :6].copy(), slipping=slipping,
         )  # fmt: skip
 
-    def _rolling(self, q: FloatArray, dq: FloatArray, rate: FloatArray) -> FloatArray:
+    def _rolling(self, q: FloatArray, dq: FloatArray, rate: FloatArray, up: FloatArray) -> FloatArray:
         """Velocities (L, 3) of the middles of round feet that roll on the floor, in the base frame: 7 % of a walk's speed."""
         about_y = dq[:, 1] + dq[:, 2]
         turns = rate + np.stack([dq[:, 0], about_y * np.cos(q[:, 0]), about_y * np.sin(q[:, 0])], -1)
-        up = rotation(self._attitude.quaternion)[2]
         return np.cross(turns, self.legs.foot_radius[:, None] * up)
 
     def _predict(self, acceleration: FloatArray, rolling: FloatArray, stands: NDArray[np.bool_]) -> None:

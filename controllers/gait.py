@@ -17,6 +17,8 @@ from taustack.legged import LeggedConfig
 FloatArray = NDArray[np.float64]
 JOINT_SHARE = 0.9
 """Of a joint's velocity limit that targets move with, whatever is asked."""
+LOWEST, HIGHEST = -0.1, 0.04
+"""Of what a command may add to the base's height [m]."""
 STANDS = 0.02
 """Of the largest stride, under which feet stay on the floor."""
 
@@ -68,7 +70,7 @@ class Gait:
     def clipped(self, command: GaitCommand) -> GaitCommand:
         """The command within what strides can be."""
         velocity = np.clip(command.velocity, -self._most, self._most)
-        return GaitCommand(velocity=velocity, height=float(np.clip(command.height, -0.1, 0.04)), residual=command.residual)
+        return GaitCommand(velocity=velocity, height=float(np.clip(command.height, LOWEST, HIGHEST)), residual=command.residual)
 
     def step(self, command: GaitCommand) -> LegTargets:
         """One tick of the clock towards a command; strides change as fast as the gait's acceleration, joints move as fast as they can."""

@@ -125,15 +125,21 @@ def _distances(
             i, j = first[p], second[p]
             x, y, z = centres[b, i, 0] - centres[b, j, 0], centres[b, i, 1] - centres[b, j, 1], centres[b, i, 2] - centres[b, j, 2]
             out[1, b] = min(out[1, b], math.sqrt(x * x + y * y + z * z) - radius[i] - radius[j])
+        if not math.isfinite(centres[b].sum()):  # a least value passes NaN over: what is not a number is no clearance
+            out[:, b] = -np.inf
     return out
 
 
 @compiled(FLOAT, VECTOR, MATRIX, MATRIX)
 def _change(reach: FloatArray, before: FloatArray, after: FloatArray) -> float:
+    """See `KeepOut.change`; infinite if a position is no number."""
     total = 0.0
     for i in range(len(reach)):
         most = 0.0
         for b in range(len(before)):
-            most = max(most, abs(after[b, i] - before[b, i]))
+            moved = abs(after[b, i] - before[b, i])
+            if not math.isfinite(moved):
+                return np.inf
+            most = max(most, moved)
         total += reach[i] * most
     return total

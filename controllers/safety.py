@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import FLOAT, NEW_MATRIX, VECTOR, compiled, finite
+from taustack.controllers.compiled import FLOAT, NEW_MATRIX, VECTOR, compiled, finite, tuple_of
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits, StopPath
 
@@ -84,12 +84,10 @@ class SafetyFilter:
 
     def _unloaded(self, dq: FloatArray, ddq: FloatArray, torque: FloatArray, acted: Acted) -> tuple[FloatArray, FloatArray]:
         """A joint whose impedance law is at its torque limit does not pull further: what it pushes against gives way or the reference waits."""
-        over = _overload(torque, self._torque, dq)
-        if over <= 0:
-            return dq, ddq
-        acted["torque"] = over
-        pulls = (np.abs(torque) > self._torque) & (torque * dq > 0)
-        return np.where(pulls, 0.0, dq), np.where(pulls, 0.0, ddq)
+        (dq, ddq), over = _unload(torque, self._torque, dq, ddq)
+        if over > 0:
+            acted["torque"] = over
+        return dq, ddq
 
     def _stoppable(self, start: Reference, step: Reference, acted: Acted) -> tuple[Reference, Acted]:
         """The step if a stop within the limits is possible after it, else the first tick of the stop from `start`, joint by joint."""
@@ -149,9 +147,11 @@ class SafetyFilter:
 
 @compiled(FLOAT, VECTOR, VECTOR, VECTOR)
 def _outside(x: FloatArray, low: FloatArray, high: FloatArray) -> float:
-    """By how much the entry farthest outside is outside its range; negative if all are inside."""
+    """By how much the entry farthest outside is outside its range; negative if all are inside, infinite if one is no number."""
     most = -np.inf
     for i in range(len(x)):
+        if not math.isfinite(x[i]):
+            return np.inf
         most = max(most, x[i] - high[i], low[i] - x[i])
     return most
 
@@ -165,15 +165,16 @@ def _kept_back(got: FloatArray, dq: FloatArray, low: FloatArray, high: FloatArra
     return most
 
 
-@compiled(FLOAT, VECTOR, VECTOR, VECTOR)
-def _overload(torque: FloatArray, limit: FloatArray, dq: FloatArray) -> float:
-    """The most that a torque is over its limit, if any joint over its limit is asked to pull further; else 0."""
-    most, pulls = 0.0, False
+@compiled(tuple_of(NEW_MATRIX, FLOAT), *[VECTOR] * 4)
+def _unload(torque: FloatArray, limit: FloatArray, dq: FloatArray, ddq: FloatArray) -> tuple[FloatArray, float]:
+    """Velocity and slope (2, n), zero where a joint over its limit is asked to pull further; if there is one, the most that a torque is over its limit."""
+    kept, most, any_pulls = np.empty((2, len(dq))), 0.0, False
     for i in range(len(torque)):
         over = abs(torque[i]) - limit[i]
-        most = max(most, over)
-        pulls = pulls or (over > 0 and torque[i] * dq[i] > 0)
-    return most if pulls else 0.0
+        pulls = over > 0 and torque[i] * dq[i] > 0
+        kept[0, i], kept[1, i] = (0.0, 0.0) if pulls else (dq[i], ddq[i])
+        most, any_pulls = max(most, over), any_pulls or pulls
+    return kept, most if any_pulls else 0.0
 
 
 @compiled(FLOAT, FLOAT, FLOAT, FLOAT)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from taustack.controllers.base_estimator import BaseEstimate
 from taustack.controllers.gait import GaitCommand
 from taustack.errors import UnknownName
+from taustack.legged import StridesConfig
 
 FloatArray = NDArray[np.float64]
 TURN_WITHIN = 0.6
@@ -59,6 +60,11 @@ class StrideMap:
         rows = np.hstack([commands, np.ones((len(commands), 1))])
         solution = np.linalg.lstsq(rows, velocities, rcond=None)[0]
         return cls(gain=np.asarray(solution[:3].T, float), offset=np.asarray(solution[3], float))
+
+    @classmethod
+    def of(cls, measured: StridesConfig) -> StrideMap:
+        """What a robot's file says."""
+        return cls(gain=np.array(measured.gain), offset=np.array(measured.offset))
 
     def command_for(self, wanted: FloatArray) -> FloatArray:
         """The command (3,) that gives a velocity; standing stays standing."""

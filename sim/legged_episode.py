@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import yaw_of
-from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.base_estimator import BaseEstimate
+from taustack.controllers.gait import GaitCommand
 from taustack.controllers.walk_laws import WalkLaw, towards
 from taustack.legged import WalkTaskConfig
 from taustack.sim.legged_plant import LeggedPlant
+from taustack.sim.legged_rig import LeggedRig
 
 FloatArray = NDArray[np.float64]
 STAND_S = 0.5
@@ -55,17 +56,14 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkRow:
-    """50 times a second. t [s]; wanted, commanded, true and estimated local velocity (3,); true and estimated position (3,) and yaw."""
+    """50 times a second. t [s]; wanted, true and estimated local velocity (3,); true and estimated position (3,)."""
 
     t: float
     wanted: FloatArray
-    commanded: FloatArray
     velocity: FloatArray
     velocity_said: FloatArray
     position: FloatArray
     position_said: FloatArray
-    yaw: float
-    yaw_said: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,37 +81,31 @@ class WalkEpisode:
 
 def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Course) -> WalkEpisode:
     """Run one episode: stand, then the task until it is done, time is over, or the robot has fallen."""
-    robot, dt = plant.robot, 1.0 / plant.robot.rates.tracker_hz
-    plant.reset(course.yaw)
-    gait, estimator = Gait(robot, dt), BaseEstimator(robot, dt)
+    rig, stand = LeggedRig(plant), GaitCommand(velocity=np.zeros(3))
+    rig.reset(course.yaw)
     law.reset()
-    estimator.reset(plant.truth().position, course.yaw, plant.read().q)
-    targets = gait.step(GaitCommand(velocity=np.zeros(3)))
-    estimate = estimator.step(plant.read(), targets.stance)
-    each, steps = round(robot.rates.tracker_hz / robot.rates.plan_hz), round(robot.rates.plant_hz / robot.rates.tracker_hz)
-    command, wanted, rows, kicked = GaitCommand(velocity=np.zeros(3)), np.zeros(3), [], 0
-    for tick in range(round((STAND_S + task.timeout_s) / dt)):
-        t = tick * dt - STAND_S
-        if tick % each == 0 and t >= 0:
+    for _ in range(round(STAND_S / rig.dt)):
+        estimate = rig.tick(stand)
+    each = round(plant.robot.rates.tracker_hz / plant.robot.rates.plan_hz)
+    command, wanted, rows, kicked = stand, np.zeros(3), [], 0
+    for tick in range(round(task.timeout_s / rig.dt)):
+        t = tick * rig.dt
+        if tick % each == 0:
             wanted = course.wanted(task, t, estimate)
             command = law.command(wanted, estimate)
-            rows.append(_row(t, wanted, command, estimate, plant))
+            rows.append(_row(t, wanted, estimate, plant))
         if kicked < len(course.kicks) and t >= course.kicks[kicked, 0]:
             plant.kick(course.kicks[kicked, 1:])
             kicked += 1
-        targets = gait.step(command)
-        plant.write(targets)
-        for _ in range(steps):
-            plant.step()
-        estimate = estimator.step(plant.read(), targets.stance)
-        if plant.fallen or _arrived(task, course, plant, wanted, t):
+        estimate = rig.tick(command)
+        if plant.fallen or _arrived(task, course, plant, wanted):
             break
     return _episode(task, course, rows, plant, t, kicked)
 
 
-def _arrived(task: WalkTaskConfig, course: Course, plant: LeggedPlant, wanted: FloatArray, t: float) -> bool:
+def _arrived(task: WalkTaskConfig, course: Course, plant: LeggedPlant, wanted: FloatArray) -> bool:
     """True once the robot is at the goal by the simulator's truth, and means to stand."""
-    return task.kind == "goal" and t > 0 and not wanted.any() and _distance(course, plant) < task.tolerance
+    return task.kind == "goal" and not wanted.any() and _distance(course, plant) < task.tolerance
 
 
 def _distance(course: Course, plant: LeggedPlant) -> float:
@@ -128,15 +120,15 @@ def _episode(task: WalkTaskConfig, course: Course, rows: list[WalkRow], plant: L
     )  # fmt: skip
 
 
-def _row(t: float, wanted: FloatArray, command: GaitCommand, estimate: BaseEstimate, plant: LeggedPlant) -> WalkRow:
+def _row(t: float, wanted: FloatArray, estimate: BaseEstimate, plant: LeggedPlant) -> WalkRow:
     truth = plant.truth()
     yaw = yaw_of(truth.quaternion)
     c, s = np.cos(yaw), np.sin(yaw)
     vx, vy = truth.velocity[:2]
     turn = float(plant.data.qvel[5])
     return WalkRow(
-        t=t, wanted=wanted, commanded=command.velocity, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=estimate.local_velocity,
-        position=truth.position, position_said=estimate.position, yaw=yaw, yaw_said=estimate.yaw,
+        t=t, wanted=wanted, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=estimate.local_velocity,
+        position=truth.position, position_said=estimate.position,
     )  # fmt: skip
 
 

@@ -35,9 +35,7 @@ def walk(spec: WalkSpec) -> WalkEpisode:
     task = load_walk_task(robot, spec.task)
     course_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(2))
     plant = LeggedPlant(robot, load_legged_scenario(spec.scenario), noise_rng)
-    measured = load_strides(robot)
-    strides = StrideMap(gain=np.array(measured.gain), offset=np.array(measured.offset))
-    law = make_walk_law(spec.law, strides, 1 / robot.rates.plan_hz, robot.gait.frequency)
+    law = make_walk_law(spec.law, StrideMap.of(load_strides(robot)), 1 / robot.rates.plan_hz, robot.gait.frequency)
     return run_walk(plant, law, task, Course.drawn(task, robot.gait.frequency, course_rng))
 
 

@@ -22,12 +22,11 @@ KICK_S = 0.05  # that a kick lasts: an IMU sees it
 
 @dataclass(frozen=True, kw_only=True)
 class BaseTruth:
-    """What is, for the judge alone: position, velocity (3,) in the world, quaternion (4,) wxyz, feet that touch (L,)."""
+    """What is, for the judge alone: position, velocity (3,) in the world, quaternion (4,) wxyz."""
 
     position: FloatArray
     velocity: FloatArray
     quaternion: FloatArray
-    touching: NDArray[np.bool_]
 
 
 class LeggedPlant:
@@ -42,7 +41,8 @@ class LeggedPlant:
     def __init__(self, robot: LeggedConfig, scenario: LeggedScenario | None = None, rng: np.random.Generator | None = None) -> None:
         self.robot, self.scenario = robot, scenario or LeggedScenario()
         self.rng = rng or np.random.default_rng(0)
-        self.model = self.scenario.applied(compile_legged(robot), robot)
+        compile_legged(robot)  # what does not fit is said before anything is changed
+        self.model = self.scenario.model(robot)
         self.dt = 1.0 / robot.rates.plant_hz
         self.model.opt.timestep = self.dt
         self.data = mujoco.MjData(self.model)
@@ -50,6 +50,7 @@ class LeggedPlant:
             robot.of_joints(what) for what in ("stiffness", "damping", "viscous_friction", "torque")
         )  # fmt: skip
         self._limit = self._limit * self.scenario.strength
+        self._velocity = robot.of_joints("velocity")
         self._q = np.array([self.model.joint(name).qposadr[0] for name in robot.joint_names])
         self._dq = np.array([self.model.joint(name).dofadr[0] for name in robot.joint_names])
         self._ctrl = np.array([_motor(self.model, name) for name in robot.joint_names])
@@ -65,13 +66,14 @@ class LeggedPlant:
         self.data.qpos[:7] = [0.0, 0.0, 1.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self.data.qpos[self._q] = home
         mujoco.mj_kinematics(self.model, self.data)
-        lowest = float((self.data.geom_xpos[self._feet, 2] - self.model.geom_size[self._feet, 0]).min())
-        self.data.qpos[2] += CLEAR_M - lowest
+        feet = self.data.geom_xpos[self._feet]
+        above = feet[:, 2] - self.model.geom_size[self._feet, 0] - [self.scenario.floor_height(foot) for foot in feet]
+        self.data.qpos[2] += CLEAR_M - float(above.min())
         mujoco.mj_forward(self.model, self.data)
         self._targets: deque[LegTargets] = deque([LegTargets(q=home, dq=np.zeros(self.robot.n), stance=np.ones(len(self.robot.legs), dtype=bool))])
         self.torque = np.zeros(self.robot.n)
         self._push, self._push_until = np.zeros(3), 0.0
-        self.fastest, self.saturated = 0.0, 0
+        self.fastest = 0.0
 
     def write(self, targets: LegTargets) -> None:
         """What the motors follow from now on, late by the scenario's delay."""
@@ -85,11 +87,10 @@ class LeggedPlant:
         q, dq = self.data.qpos[self._q], self.data.qvel[self._dq]
         asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq
         self.torque = np.clip(asked, -self._limit, self._limit)
-        self.saturated += bool((self.torque != asked).any())
         self.data.ctrl[self._ctrl] = self.torque
         self.data.xfrc_applied[self._base, :3] = self._push if self.data.time < self._push_until else 0.0
         mujoco.mj_step(self.model, self.data)
-        self.fastest = max(self.fastest, float((np.abs(self.data.qvel[self._dq]) / self.robot.of_joints("velocity")).max()))
+        self.fastest = max(self.fastest, float((np.abs(self.data.qvel[self._dq]) / self._velocity).max()))
 
     def read(self) -> ImuSample:
         """Newest measurement, with noise."""
@@ -106,12 +107,7 @@ class LeggedPlant:
 
     def truth(self) -> BaseTruth:
         """What is, without noise."""
-        touching = np.zeros(len(self._feet), dtype=bool)
-        for contact in self.data.contact:
-            touching |= np.isin(self._feet, contact.geom)
-        return BaseTruth(
-            position=self.data.xpos[self._base].copy(), velocity=self.data.qvel[:3].copy(), quaternion=self.data.qpos[3:7].copy(), touching=touching
-        )
+        return BaseTruth(position=self.data.xpos[self._base].copy(), velocity=self.data.qvel[:3].copy(), quaternion=self.data.qpos[3:7].copy())
 
     def kick(self, velocity: FloatArray) -> None:
         """Push the base by what changes the velocity of the whole robot by (3,) [m/s], over KICK_S."""

@@ -37,16 +37,13 @@ class LeggedScenario(StrictModel):
     gyro_noise: NotNegative = Field(default=0.01, description="[rad/s]")
     acceleration_noise: NotNegative = Field(default=0.1, description="[m/s^2]")
 
-    def applied(self, model: mujoco.MjModel, robot: LeggedConfig) -> mujoco.MjModel:
-        """The model with what is different."""
-        base = model.body(robot.base_body).id
+    def model(self, robot: LeggedConfig) -> mujoco.MjModel:
+        """The robot's model with what is different."""
+        spec = mujoco.MjSpec.from_file(str(robot.model_path))
         if self.payload_kg:
-            mass, at = float(model.body_mass[base]), np.array(self.payload_at)
-            centre = (mass * model.body_ipos[base] + self.payload_kg * at) / (mass + self.payload_kg)
-            reduced = mass * self.payload_kg / (mass + self.payload_kg)
-            arm = at - model.body_ipos[base]
-            model.body_inertia[base] += reduced * (arm @ arm - arm**2)  # the inertial frame is that of the base but for a turn about y
-            model.body_ipos[base], model.body_mass[base] = centre, mass + self.payload_kg
+            payload = spec.body(robot.base_body).add_body(name="payload", pos=self.payload_at)
+            payload.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.05, 0, 0], mass=self.payload_kg, contype=0, conaffinity=0, rgba=[0.9, 0.45, 0.2, 1.0])
+        model = spec.compile()
         feet = [model.geom(leg.foot).id for leg in robot.legs]
         model.geom_friction[feet, 0] = self.friction
         floor = model.geom("floor").id
@@ -57,7 +54,6 @@ class LeggedScenario(StrictModel):
             dof = model.joint(robot.joint_names[self.stiff_joint]).dofadr[0]
             model.dof_frictionloss[dof] *= self.stiff_factor
             model.dof_damping[dof] *= self.stiff_factor
-        mujoco.mj_setConst(model, mujoco.MjData(model))
         return model
 
     def floor_height(self, position: NDArray[np.float64]) -> float:

@@ -105,3 +105,14 @@ def test_close_to_a_wall_every_tick_looks_for_itself(robot: RobotConfig, keep_ou
 
 def test_a_filter_without_geometry_has_nothing_to_look_at(robot: RobotConfig) -> None:
     SafetyFilter(robot, DT).look_ahead(Reference.at_rest(robot.home))
+
+
+def test_what_is_no_number_is_never_clear(robot: RobotConfig, keep_out: KeepOut) -> None:
+    """A least value passes NaN over, in machine code as in Python's min: no clearance and no bound may come of it."""
+    q = np.tile(robot.home, (2, 1))
+    q[1, 3] = np.nan
+    clear, none = keep_out.distances(q).T
+    assert (clear > 0).all()
+    assert (none < 0).all()
+    assert keep_out.change(q[:1], q[1:]) == np.inf
+    assert keep_out.change(q[:1], q[:1]) == 0.0

@@ -12,8 +12,8 @@ import yaml
 
 from taustack.config import load_robot
 from taustack.controllers.attitude import AttitudeFilter, from_yaw, rotation, yaw_of
-from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.base_estimator import BaseEstimate
+from taustack.controllers.gait import GaitCommand
 from taustack.controllers.walk_laws import OpenLoop
 from taustack.errors import BadInput, UnknownName
 from taustack.legged import LeggedConfig, load_legged, load_walk_task
@@ -21,6 +21,7 @@ from taustack.robot_folders import default_robot, has_legs
 from taustack.sim.legged_episode import Course, kept_velocity, run_walk
 from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
 from taustack.sim.legged_plant import BaseTruth, LeggedPlant, compile_legged
+from taustack.sim.legged_rig import LeggedRig
 from taustack.sim.legged_scenario import LeggedScenario, load_legged_scenario
 
 DT = 0.002
@@ -85,18 +86,12 @@ def estimated(
     plant: LeggedPlant, commands: list[tuple[float, list[float]]], kicks: dict[int, np.ndarray] | None = None
 ) -> list[tuple[BaseEstimate, BaseTruth]]:
     """Walk by the gait alone through (seconds, velocity) and look at estimate and truth at each tick."""
-    gait, estimator = Gait(plant.robot, DT), BaseEstimator(plant.robot, DT)
-    estimator.reset(plant.truth().position, 0.0, plant.read().q)
-    rows, tick = [], 0
+    rig, rows = LeggedRig(plant), []
     for seconds, velocity in commands:
         for _ in range(round(seconds / DT)):
-            targets = gait.step(GaitCommand(velocity=np.array(velocity)))
-            plant.write(targets)
-            if kicks and tick in kicks:
-                plant.kick(kicks[tick])
-            plant.step()
-            rows.append((estimator.step(plant.read(), targets.stance), plant.truth()))
-            tick += 1
+            if kicks and len(rows) in kicks:
+                plant.kick(kicks[len(rows)])
+            rows.append((rig.tick(GaitCommand(velocity=np.array(velocity))), plant.truth()))
     assert not plant.fallen
     return rows
 
@@ -179,7 +174,7 @@ def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
 @pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope"])
 def test_scenarios_change_what_they_say(go2: LeggedConfig, name: str) -> None:
     scenario, model = load_legged_scenario(name), compile_legged(go2)
-    changed = scenario.applied(compile_legged(go2), go2)
+    changed = scenario.model(go2)
     assert changed.body_mass.sum() - model.body_mass.sum() == pytest.approx(scenario.payload_kg)
     assert changed.geom(go2.legs[0].foot).friction[0] == pytest.approx(scenario.friction)
     if scenario.stiff_joint is not None:
@@ -228,3 +223,25 @@ def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:
 def test_a_slope_is_counted_from_the_floor_below() -> None:
     scenario = LeggedScenario(slope=0.1745)
     assert scenario.floor_height(np.array([1.0, 0.0, 0.0])) == pytest.approx(np.tan(0.1745))
+
+
+def test_a_payload_adds_its_inertia_about_the_axes_of_the_base(go2: LeggedConfig) -> None:
+    """3 kg 0.3 m above the base's origin: about x and y 3 * 0.3^2 more (and the sphere's own), about z the sphere's own alone."""
+    found = []
+    for model in (compile_legged(go2), LeggedScenario(payload_kg=3.0, payload_at=(0.0, 0.0, 0.3)).model(go2)):
+        data, full = mujoco.MjData(model), np.zeros((model.nv, model.nv))
+        mujoco.mj_forward(model, data)
+        mujoco.mj_fullM(model, data, full)
+        found.append(np.diagonal(full)[3:6])
+    own = 0.4 * 3.0 * 0.05**2
+    np.testing.assert_allclose(found[1] - found[0], [0.27 + own, 0.27 + own, own], atol=1e-6)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 2.0])
+def test_on_a_slope_it_begins_with_no_foot_in_the_floor(go2: LeggedConfig, yaw: float) -> None:
+    plant = LeggedPlant(go2, load_legged_scenario("slope"))
+    plant.reset(yaw)
+    assert plant.data.ncon == 0
+    for _ in range(round(0.5 / plant.dt)):
+        plant.step()
+    assert not plant.fallen
