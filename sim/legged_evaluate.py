@@ -58,8 +58,8 @@ def evaluate_walks(specs: list[WalkSpec], workers: Workers = Workers(), on_done:
         }
     else:
         errors = np.vstack([kept_velocity(task, done, robot.gait.frequency, robot.rates.plan_hz) for done in episodes])
-        rms = np.sqrt((errors**2).mean(0)) if len(errors) else np.full(3, np.nan)
-        metrics |= {"rms_vx_m_s": float(rms[0]), "rms_vy_m_s": float(rms[1]), "rms_turn_rad_s": float(rms[2])}
+        rms = np.sqrt((errors**2).mean(0)).tolist() if len(errors) else [None] * 3
+        metrics |= dict(zip(("rms_vx_m_s", "rms_vy_m_s", "rms_turn_rad_s"), rms, strict=True))
     kicks = sum(len(done.course.kicks) for done in episodes)
     if kicks:
         given = sum(done.kicks_survived + int(done.fallen) for done in episodes)
@@ -71,8 +71,8 @@ def evaluate_walks(specs: list[WalkSpec], workers: Workers = Workers(), on_done:
     return metrics
 
 
-def estimates(episodes: list[WalkEpisode]) -> dict[str, float]:
-    """How far the estimator was from the truth: RMS of its velocity, and its drift as a share of the way."""
+def estimates(episodes: list[WalkEpisode]) -> dict[str, float | None]:
+    """How far the estimator was from the truth: RMS of its velocity, and its drift as a share of the way; None where all fell or none went far."""
     errors, drifts = [], []
     for done in episodes:
         if done.fallen or len(done.rows) < 2:
@@ -83,6 +83,6 @@ def estimates(episodes: list[WalkEpisode]) -> dict[str, float]:
         if way > 1.0:
             drifts.append(float(np.hypot(*(last.position_said - last.position)[:2])) / way)
     return {
-        "estimator_velocity_rms_m_s": float(np.sqrt(np.mean(np.square(errors)))) if errors else float("nan"),
-        "estimator_drift_share": float(np.median(drifts)) if drifts else float("nan"),
+        "estimator_velocity_rms_m_s": float(np.sqrt(np.mean(np.square(errors)))) if errors else None,
+        "estimator_drift_share": float(np.median(drifts)) if drifts else None,
     }

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from taustack.config import Positive, Vector3
 from taustack.errors import BadInput, UnknownName
-from taustack.robot_folders import robot_folder
+from taustack.robot_folders import has_legs, robot_folder
 from taustack.strict_yaml import StrictModel, load
 
 FloatArray = NDArray[np.float64]
@@ -171,6 +171,8 @@ def load_legged(name_or_folder: str | Path) -> LeggedConfig:
         BadInput: its robot.yaml is at fault.
     """
     folder = robot_folder(name_or_folder)
+    if not has_legs(folder):
+        raise BadInput(folder / "robot.yaml", "legs", "none", "a robot on legs")
     return load(LeggedConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
 
 

@@ -209,6 +209,8 @@ def test_a_robot_on_legs_is_no_arm(go2: LeggedConfig) -> None:
     assert not has_legs(default_robot())
     with pytest.raises(BadInput, match="a robot on legs"):
         load_robot(go2.folder)
+    with pytest.raises(BadInput, match="legs: got none, expected a robot on legs"):
+        load_legged(default_robot())
 
 
 def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:

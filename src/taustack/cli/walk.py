@@ -24,7 +24,7 @@ def simulate_walks(options: argparse.Namespace) -> int:
         raise UnknownName("planner", law, WALK_LAWS)
     for name in ("faults", "bundle", "log"):
         if getattr(options, name) is not None:
-            raise BadInput("argument", f"--{name}", getattr(options, name), "none: robots on legs have no such thing yet")
+            raise BadInput("argument", f"--{name}", str(getattr(options, name)), "none: robots on legs have no such thing yet")
     robot = load_legged(options.robot)
     load_walk_task(robot, options.task)
     load_legged_scenario(options.scenario)
@@ -63,6 +63,8 @@ def train_strides(options: argparse.Namespace) -> int:
 
     if options.commands < 8:
         raise BadInput("argument", "--commands", options.commands, "at least 8, for the twelve numbers of the map")
+    if not options.out.parent.is_dir():
+        raise BadInput("argument", "--out", str(options.out), f"a file in a folder that is there: {options.out.parent} is not")
     robot = load_legged(options.robot)
     commands, velocities, falls = measure_strides(robot, load_legged_scenario(options.scenario), options.commands, np.random.default_rng(options.seed))
     strides = StrideMap.fitted(commands, velocities)
