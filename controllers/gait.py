@@ -1,7 +1,8 @@
-"""Trajectory generators: a phase for each leg, its foot on an ellipse-like path whose stride follows the commanded velocity.
+"""Trajectory generators: a phase for each leg; on the floor a foot moves as the commanded motion of the base has it, in the air to where it lands next.
 
 Actions are what a planner may change of a gait, residuals on the joints included, so that what it explores stays a way of walking
-(Iscen et al. 2018, Policies modulating trajectory generators; Yang et al. 2019). With the command alone it walks open loop.
+(Iscen et al. 2018, Policies modulating trajectory generators; Yang et al. 2019). A foot lands half a stance ahead of its hip (Raibert 1986),
+and further off by what is asked. Feet on the floor never jump, whenever a command changes. With the command alone it walks open loop.
 """
 
 from __future__ import annotations
@@ -12,33 +13,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.legs import Legs
-from taustack.legged import LeggedConfig
+from taustack.legged import PARTS, LeggedConfig
 
 FloatArray = NDArray[np.float64]
-JOINT_SHARE = 0.9
+GRAVITY = 9.81
+JOINT_SHARE = 0.7
 """Of a joint's velocity limit that targets move with, whatever is asked."""
 LOWEST, HIGHEST = -0.1, 0.04
 """Of what a command may add to the base's height [m]."""
 STANDS = 0.02
 """Of the largest stride, under which feet stay on the floor."""
+LANDING_STANDS = 0.03
+"""Of a landing's offset, under which feet stay on the floor if nothing else is asked [m]."""
+TOGETHER_M = 0.015
+"""Of the feet from below their hips, within which a walk may end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaitCommand:
-    """velocity (3,): forward, sideways [m/s] and turn [rad/s] that the strides are for; height: added to that of the base [m];
-    residual (n,): added to the joints [rad], empty for none."""
+    """velocity (3,): forward, sideways [m/s] and turn [rad/s] that the strides are for; landing (2,): added to where feet land, forward,
+    sideways [m]; height: added to that of the base [m]; residual (n,): added to the joints [rad], empty for none."""
 
     velocity: FloatArray
+    landing: FloatArray = field(default_factory=lambda: np.zeros(2))
     height: float = 0.0
     residual: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, kw_only=True)
+class GaitState:
+    """phase in strides; velocity (3,) and landing (2,) that the feet follow at the moment: those of the command, as fast as they may change;
+    walks: the clock runs."""
+
+    phase: float
+    velocity: FloatArray
+    landing: FloatArray
+    walks: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class LegTargets:
-    """What the law of the motors follows: q, dq (n,) [rad, rad/s]; stance (L,): which feet are meant to be on the floor."""
+    """What the law of the motors follows: q, dq, torque (n,) [rad, rad/s, N m]; stance (L,): which feet are meant to be on the floor."""
 
     q: FloatArray
     dq: FloatArray
+    torque: FloatArray
     stance: NDArray[np.bool_]
 
 
@@ -52,36 +71,39 @@ class Gait:
 
     def __init__(self, robot: LeggedConfig, dt: float) -> None:
         self.config, self.dt, self.legs = robot.gait, dt, Legs(robot)
-        self._most = np.array(robot.gait.velocity)
+        self._most, self._landing_most = np.array(robot.gait.velocity), robot.gait.landing
+        self._weight = robot.mass * GRAVITY
         self._q_min, self._q_max = robot.q_min, robot.q_max
         self._fastest = JOINT_SHARE * robot.of_joints("velocity") * dt
         self._change = np.array(robot.gait.acceleration) * dt
+        self._landing_change = robot.gait.landing_rate * dt
         self._offsets = np.array(robot.gait.phases)
-        self._below = self.legs.below + np.array([robot.gait.foot_offset, 0.0, 0.0])
+        self._below = (self.legs.below + np.array([robot.gait.foot_offset, 0.0, 0.0]))[:, :2]
         self._stance_s = robot.gait.duty / robot.gait.frequency
+        self._swing_s = (1 - robot.gait.duty) / robot.gait.frequency
         self.reset()
 
     def reset(self) -> None:
-        """Begin a stride; feet together at home."""
-        self.phase = 0.0
-        self._velocity = np.zeros(3)
+        """Stand with the feet below the hips."""
+        self.state = GaitState(phase=0.0, velocity=np.zeros(3), landing=np.zeros(2), walks=False)
+        self._feet = self._below.copy()
+        self._lifted = self._below.copy()
+        self._stance = np.ones(self.legs.count, dtype=bool)
         self._last: FloatArray | None = None
 
     def clipped(self, command: GaitCommand) -> GaitCommand:
         """The command within what strides can be."""
-        velocity = np.clip(command.velocity, -self._most, self._most)
-        return GaitCommand(velocity=velocity, height=float(np.clip(command.height, LOWEST, HIGHEST)), residual=command.residual)
+        return GaitCommand(
+            velocity=np.clip(command.velocity, -self._most, self._most), landing=np.clip(command.landing, -self._landing_most, self._landing_most),
+            height=float(np.clip(command.height, LOWEST, HIGHEST)), residual=command.residual,
+        )  # fmt: skip
 
     def step(self, command: GaitCommand) -> LegTargets:
         """One tick of the clock towards a command; strides change as fast as the gait's acceleration, joints move as fast as they can."""
         command = self.clipped(command)
-        self._velocity = self._velocity + np.clip(command.velocity - self._velocity, -self._change, self._change)
-        walks = bool((np.abs(self._velocity) > STANDS * self._most).any() or (np.abs(command.velocity) > STANDS * self._most).any())
-        if walks or self.phase > 0.5 * self.dt * self.config.frequency:
-            self.phase = (self.phase + self.dt * self.config.frequency) % 1.0
-            if not walks and min(self.phase, abs(self.phase - 0.5)) < self.dt * self.config.frequency:
-                self.phase = 0.0  # feet come together before they stand
-        feet, stance = self._feet(command, walks or self.phase > 0)
+        self._follow(command)
+        lift = self._move_feet()
+        feet = np.column_stack([self._feet, lift - self.config.height - command.height])
         q = self.legs.joints(feet)
         if len(command.residual):
             q = np.clip(q + command.residual, self._q_min, self._q_max)
@@ -89,20 +111,42 @@ class Gait:
             q = np.clip(q, self._last - self._fastest, self._last + self._fastest)
         dq = np.zeros_like(q) if self._last is None else (q - self._last) / self.dt
         self._last = q
-        return LegTargets(q=q, dq=dq, stance=stance)
+        return LegTargets(q=q, dq=dq, torque=self._carrying(q), stance=self._stance)
 
-    def _feet(self, command: GaitCommand, walks: bool) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Feet (L, 3) in the base frame at this phase, and which of them are on the floor."""
-        gait = self.config
-        s = (self.phase + self._offsets) % 1.0
-        stance = (s < gait.duty) | (not walks)
-        vx, vy, turn = self._velocity
-        stride = self._stance_s * np.stack([vx - turn * self._below[:, 1], vy + turn * self._below[:, 0]], -1)
-        on_floor = 0.5 - s / gait.duty
-        swing = np.clip((s - gait.duty) / (1 - gait.duty), 0.0, 1.0)
-        in_air = -0.5 + swing - np.sin(2 * np.pi * swing) / (2 * np.pi)
-        along = np.where(stance, on_floor, in_air) if walks else np.zeros_like(s)
-        feet = self._below.copy()
-        feet[:, :2] += along[:, None] * stride
-        feet[:, 2] += np.where(stance, 0.0, gait.swing_height * np.sin(np.pi * swing) ** 2) - gait.height - command.height
-        return feet, stance
+    def _follow(self, command: GaitCommand) -> None:
+        """Strides towards the command, and the clock; a walk ends at a beat, once the feet are together."""
+        state, beat = self.state, self.dt * self.config.frequency
+        velocity = state.velocity + np.clip(command.velocity - state.velocity, -self._change, self._change)
+        landing = state.landing + np.clip(command.landing - state.landing, -self._landing_change, self._landing_change)
+        asked = bool((np.maximum(np.abs(velocity), np.abs(command.velocity)) > STANDS * self._most).any() or (np.abs(landing) > LANDING_STANDS).any())
+        together = bool(np.abs(self._feet - self._below).max() < TOGETHER_M)
+        walks = asked or (state.walks and not (together and min(state.phase, abs(state.phase - 0.5)) < beat))
+        self.state = GaitState(phase=(state.phase + beat) % 1.0 if walks else 0.0, velocity=velocity, landing=landing, walks=walks)
+
+    def _move_feet(self) -> FloatArray:
+        """Move the feet on the floor and in the air, see the module; how high each is (L,) [m]."""
+        gait, (vx, vy, turn) = self.config, self.state.velocity
+        s = (self.state.phase + self._offsets) % 1.0
+        stance = (s < gait.duty) | (not self.state.walks)
+        self._lifted = np.where((self._stance & ~stance)[:, None], self._feet, self._lifted)
+        self._stance = stance
+        on_floor = self._feet - self.dt * np.stack([vx - turn * self._feet[:, 1], vy + turn * self._feet[:, 0]], -1)
+        under_hip = np.stack([vx - turn * self._below[:, 1], vy + turn * self._below[:, 0]], -1)
+        lands = self._below + 0.5 * self._stance_s * under_hip + self.state.landing
+        swing = np.clip((s - gait.duty) / (1 - gait.duty), 0.0, 1.0)[:, None]
+        in_air = _hermite(swing, self._lifted, lands, -self._swing_s * under_hip)  # leaves and meets the floor with its speed
+        feet = np.where(stance[:, None], on_floor, in_air) if self.state.walks else self._feet
+        self._feet = np.clip(feet, self._below - gait.reach, self._below + gait.reach)
+        return np.where(stance, 0.0, gait.swing_height * np.sin(np.pi * swing[:, 0]) ** 2)
+
+    def _carrying(self, q: FloatArray) -> FloatArray:
+        """Torques (n,) with which the feet on the floor carry the robot, in equal shares."""
+        share = self._weight / max(1, int(self._stance.sum()))
+        down = -share * self.legs.jacobians(q)[:, 2, :]
+        return np.asarray(np.where(self._stance[:, None], down, 0.0).reshape(self.legs.count * PARTS))
+
+
+def _hermite(s: FloatArray, start: FloatArray, end: FloatArray, slope: FloatArray) -> FloatArray:
+    """Cubic from start to end (L, 2) with the same slope at both, at s (L, 1) from 0 to 1."""
+    to_end = s * s * (3 - 2 * s)
+    return np.asarray(start + to_end * (end - start) + (2 * s**3 - 3 * s**2 + s) * slope)

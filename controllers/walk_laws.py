@@ -1,7 +1,7 @@
 """Laws without a model that make a gait walk at a velocity: what any learned planner has to beat.
 
 `open_loop` asks the strides for what is wanted. `feed_forward` asks for what was measured to give it (a calibrated affine map).
-`feedback` adds what is missing at the moment, averaged over half a stride, and what it missed in sum.
+`feedback` adds what it lately missed, and lets the feet land further to where the robot is pushed (Raibert 1986).
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.base_estimator import BaseEstimate
 from taustack.controllers.gait import GaitCommand
+from taustack.controllers.walk_state import WalkState
 from taustack.errors import UnknownName
-from taustack.legged import StridesConfig
+from taustack.legged import LeggedConfig, StridesConfig, load_strides
 
 FloatArray = NDArray[np.float64]
-TURN_WITHIN = 0.6
-"""Heading error [rad] above which a robot turns rather than walks ahead."""
 SLOW_DOWN_M = 0.6
 """Distance to a goal from which the speed shrinks with it."""
+PUSHED_S = 0.05
+"""Over which velocities are averaged for where feet land [s]."""
+LAG_S = 0.15
+"""With which a walk follows its strides [s]."""
 NEAR_M = 0.1
 """At the goal: stand."""
 
 
 class WalkLaw(Protocol):
-    """From a wanted velocity and an estimate to the command of a gait."""
+    """From a wanted velocity and a state to the command of a gait."""
 
     def reset(self) -> None:
         """Another episode."""
         ...
 
-    def command(self, wanted: FloatArray, estimate: BaseEstimate) -> GaitCommand:
+    def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         """wanted (3,): forward, sideways [m/s], turn [rad/s]."""
         ...
 
@@ -43,7 +45,7 @@ class OpenLoop:
 
     def reset(self) -> None: ...
 
-    def command(self, wanted: FloatArray, estimate: BaseEstimate) -> GaitCommand:
+    def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         return GaitCommand(velocity=wanted)
 
 
@@ -66,6 +68,10 @@ class StrideMap:
         """What a robot's file says."""
         return cls(gain=np.array(measured.gain), offset=np.array(measured.offset))
 
+    def velocity_of(self, command: FloatArray) -> FloatArray:
+        """The velocity (3,) that a command gives; standing stays standing."""
+        return np.asarray(self.gain @ command + self.offset) if command.any() else np.zeros(3)
+
     def command_for(self, wanted: FloatArray) -> FloatArray:
         """The command (3,) that gives a velocity; standing stays standing."""
         if not wanted.any():
@@ -81,71 +87,72 @@ class FeedForward:
 
     def reset(self) -> None: ...
 
-    def command(self, wanted: FloatArray, estimate: BaseEstimate) -> GaitCommand:
+    def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         return GaitCommand(velocity=self._strides.command_for(wanted))
 
 
 class Feedback:
-    """Feed-forward, plus a share of the error and of its sum.
+    """Feed-forward that counts on what the robot lately missed of it, and landings that follow how far the base is from where its strides have it.
+
+    What it missed is told by a disturbance observer: velocity against what these strides should give, which lags behind them; so a change of
+    the command is no disturbance.
 
     Args:
         strides: the feed-forward.
         dt: time between two commands [s].
-        stride_s: half a stride, over which velocities are averaged [s].
-        pull, sum_pull: gains [-], [1/s].
-        most: largest sum (3,) [m/s, m/s, rad/s].
+        pull: of landings [s]; a pendulum of the base's height would ask for sqrt(height / gravity), 0.17.
+        observer_s: over which disturbances are averaged [s].
+        most: largest disturbance that is counted on (3,) [m/s, m/s, rad/s].
     """
 
-    def __init__(
-        self, strides: StrideMap, dt: float, stride_s: float, pull: float = 0.6, sum_pull: float = 0.8, most: tuple[float, float, float] = (0.3, 0.2, 0.4)
-    ) -> None:
-        self._strides, self._dt, self._pull, self._sum_pull, self._most = strides, dt, pull, sum_pull, np.array(most)
-        self._keep = float(np.exp(-dt / stride_s))
+    def __init__(self, strides: StrideMap, dt: float, pull: float = 0.12, observer_s: float = 1.0, most: tuple[float, float, float] = (0.3, 0.2, 0.4)) -> None:
+        self._strides, self._pull, self._most = strides, pull, np.array(most)
+        self._keep_now, self._keep_lag, self._keep = (float(np.exp(-dt / time)) for time in (PUSHED_S, LAG_S, observer_s))
         self.reset()
 
     def reset(self) -> None:
-        self._mean, self._sum = np.zeros(3), np.zeros(3)
+        self._now, self._expected, self._missed = np.zeros(3), np.zeros(3), np.zeros(3)
 
-    def command(self, wanted: FloatArray, estimate: BaseEstimate) -> GaitCommand:
-        self._mean = self._keep * self._mean + (1 - self._keep) * estimate.local_velocity
-        if not wanted.any() and np.abs(self._mean[:2]).max() < 0.1:
-            self._sum = np.zeros(3)
-            return GaitCommand(velocity=np.zeros(3))
-        error = wanted - self._mean
-        self._sum = np.clip(self._sum + self._sum_pull * self._dt * error, -self._most, self._most)
-        return GaitCommand(velocity=self._strides.command_for(wanted + self._pull * error + self._sum + 1e-9))
+    def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
+        velocity, given = state.base.local_velocity, self._strides.velocity_of(state.gait.velocity)
+        self._now = self._keep_now * self._now + (1 - self._keep_now) * velocity
+        self._expected = self._keep_lag * self._expected + (1 - self._keep_lag) * given
+        self._missed = self._keep * self._missed + (1 - self._keep) * (velocity - self._expected)
+        missed = np.clip(self._missed, -self._most, self._most)
+        strides = self._strides.command_for(wanted - missed) if wanted.any() else np.zeros(3)
+        return GaitCommand(velocity=strides, landing=self._pull * (self._now - given)[:2])
 
 
-def towards(goal: FloatArray, estimate: BaseEstimate, most: FloatArray) -> FloatArray:
-    """Velocity (3,) that leads to a place (2,) on the floor: turn to it, walk, slow down before it.
+def towards(goal: FloatArray, state: WalkState, most: FloatArray) -> FloatArray:
+    """Velocity (3,) that leads to a place (2,) on the floor: straight to it, turning to it on the way, slower before it.
 
     Args:
         most: largest forward and sideways velocity [m/s] and turn [rad/s] (3,).
     """
-    way = goal - estimate.position[:2]
+    way = goal - state.base.position[:2]
     distance = float(np.hypot(*way))
     if distance < NEAR_M:
         return np.zeros(3)
-    heading = (np.arctan2(way[1], way[0]) - estimate.yaw + np.pi) % (2 * np.pi) - np.pi
-    speed = most[0] * min(1.0, distance / SLOW_DOWN_M)
-    ahead = max(0.0, float(np.cos(heading))) * speed * (1.0 if abs(heading) < TURN_WITHIN else 0.5)
-    aside = float(np.clip(np.sin(heading) * speed, -most[1], most[1]))
+    heading = (np.arctan2(way[1], way[0]) - state.base.yaw + np.pi) % (2 * np.pi) - np.pi
+    ahead, aside = float(np.cos(heading)), float(np.sin(heading))
+    speed = min(1.0, distance / SLOW_DOWN_M) / max(abs(ahead) / most[0], abs(aside) / most[1])
     turn = 0.0 if distance < SLOW_DOWN_M / 2 else float(np.clip(2.0 * heading, -most[2], most[2]))
-    return np.array([ahead, aside, turn])
+    return np.array([speed * ahead, speed * aside, turn])
 
 
-def make_walk_law(kind: str, strides: StrideMap, dt: float, frequency: float) -> WalkLaw:
+def make_walk_law(kind: str, robot: LeggedConfig) -> WalkLaw:
     """A law by name.
 
     Raises:
         UnknownName: no such law.
     """
+    strides, dt = StrideMap.of(load_strides(robot)), 1.0 / robot.rates.plan_hz
     if kind == "open_loop":
         return OpenLoop()
     if kind == "feed_forward":
         return FeedForward(strides)
     if kind == "feedback":
-        return Feedback(strides, dt, 0.5 / frequency)
+        return Feedback(strides, dt)
     raise UnknownName("planner", kind, WALK_LAWS)
 
 

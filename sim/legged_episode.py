@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import yaw_of
-from taustack.controllers.base_estimator import BaseEstimate
 from taustack.controllers.gait import GaitCommand
 from taustack.controllers.walk_laws import WalkLaw, towards
+from taustack.controllers.walk_state import WalkState
 from taustack.legged import WalkTaskConfig
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_rig import LeggedRig
@@ -47,10 +47,10 @@ class Course:
             kicks = np.stack([times, task.kick * np.cos(angles), task.kick * np.sin(angles), 0 * times], -1)
         return cls(yaw=yaw, velocities=velocities, kicks=kicks)
 
-    def wanted(self, task: WalkTaskConfig, t: float, estimate: BaseEstimate) -> FloatArray:
+    def wanted(self, task: WalkTaskConfig, t: float, state: WalkState) -> FloatArray:
         """Velocity (3,) that is wanted at time t [s] of the task."""
         if task.kind == "goal":
-            return towards(self.goal, estimate, np.array(task.velocity))
+            return towards(self.goal, state, np.array(task.velocity))
         return np.asarray(self.velocities[min(int(t / task.change_s), len(self.velocities) - 1)])
 
 
@@ -85,19 +85,19 @@ def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Cou
     rig.reset(course.yaw)
     law.reset()
     for _ in range(round(STAND_S / rig.dt)):
-        estimate = rig.tick(stand)
+        state = rig.tick(stand)
     each = round(plant.robot.rates.tracker_hz / plant.robot.rates.plan_hz)
     command, wanted, rows, kicked = stand, np.zeros(3), [], 0
     for tick in range(round(task.timeout_s / rig.dt)):
         t = tick * rig.dt
         if tick % each == 0:
-            wanted = course.wanted(task, t, estimate)
-            command = law.command(wanted, estimate)
-            rows.append(_row(t, wanted, estimate, plant))
+            wanted = course.wanted(task, t, state)
+            command = law.command(wanted, state)
+            rows.append(_row(t, wanted, state, plant))
         if kicked < len(course.kicks) and t >= course.kicks[kicked, 0]:
             plant.kick(course.kicks[kicked, 1:])
             kicked += 1
-        estimate = rig.tick(command)
+        state = rig.tick(command)
         if plant.fallen or _arrived(task, course, plant, wanted):
             break
     return _episode(task, course, rows, plant, t, kicked)
@@ -120,15 +120,15 @@ def _episode(task: WalkTaskConfig, course: Course, rows: list[WalkRow], plant: L
     )  # fmt: skip
 
 
-def _row(t: float, wanted: FloatArray, estimate: BaseEstimate, plant: LeggedPlant) -> WalkRow:
+def _row(t: float, wanted: FloatArray, state: WalkState, plant: LeggedPlant) -> WalkRow:
     truth = plant.truth()
     yaw = yaw_of(truth.quaternion)
     c, s = np.cos(yaw), np.sin(yaw)
     vx, vy = truth.velocity[:2]
     turn = float(plant.data.qvel[5])
     return WalkRow(
-        t=t, wanted=wanted, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=estimate.local_velocity,
-        position=truth.position, position_said=estimate.position,
+        t=t, wanted=wanted, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=state.base.local_velocity,
+        position=truth.position, position_said=state.base.position,
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from taustack.controllers.walk_laws import StrideMap, make_walk_law
-from taustack.legged import load_legged, load_strides, load_walk_task
+from taustack.controllers.walk_laws import make_walk_law
+from taustack.legged import load_legged, load_walk_task
 from taustack.pool import Workers, run_all
 from taustack.sim.legged_episode import Course, WalkEpisode, kept_velocity, run_walk
 from taustack.sim.legged_plant import LeggedPlant
@@ -35,7 +35,7 @@ def walk(spec: WalkSpec) -> WalkEpisode:
     task = load_walk_task(robot, spec.task)
     course_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(2))
     plant = LeggedPlant(robot, load_legged_scenario(spec.scenario), noise_rng)
-    law = make_walk_law(spec.law, StrideMap.of(load_strides(robot)), 1 / robot.rates.plan_hz, robot.gait.frequency)
+    law = make_walk_law(spec.law, robot)
     return run_walk(plant, law, task, Course.drawn(task, robot.gait.frequency, course_rng))
 
 

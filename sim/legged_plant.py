@@ -17,6 +17,7 @@ from taustack.sim.legged_scenario import LeggedScenario
 
 FloatArray = NDArray[np.float64]
 CLEAR_M = 0.005  # of the feet over the floor at a start
+MASS_SHARE = 0.02  # by which the mass that a robot's file states may differ from its model's
 KICK_S = 0.05  # that a kick lasts: an IMU sees it
 
 
@@ -30,7 +31,7 @@ class BaseTruth:
 
 
 class LeggedPlant:
-    """`step()` advances 1 / plant_hz with the law torque = k (q* - q) + d (dq* - dq) + friction dq*, clipped to the motors' limits.
+    """`step()` advances 1 / plant_hz with the law torque = k (q* - q) + d (dq* - dq) + friction dq* + torque*, clipped to the motors' limits.
 
     Args:
         robot: model, law and limits.
@@ -70,7 +71,7 @@ class LeggedPlant:
         above = feet[:, 2] - self.model.geom_size[self._feet, 0] - [self.scenario.floor_height(foot) for foot in feet]
         self.data.qpos[2] += CLEAR_M - float(above.min())
         mujoco.mj_forward(self.model, self.data)
-        self._targets: deque[LegTargets] = deque([LegTargets(q=home, dq=np.zeros(self.robot.n), stance=np.ones(len(self.robot.legs), dtype=bool))])
+        self._targets: deque[LegTargets] = deque([_resting(self.robot)])
         self.torque = np.zeros(self.robot.n)
         self._push, self._push_until = np.zeros(3), 0.0
         self.fastest = 0.0
@@ -85,7 +86,7 @@ class LeggedPlant:
         """Advance by one step of dt [s]."""
         target = self._targets[0]
         q, dq = self.data.qpos[self._q], self.data.qvel[self._dq]
-        asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq
+        asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq + target.torque
         self.torque = np.clip(asked, -self._limit, self._limit)
         self.data.ctrl[self._ctrl] = self.torque
         self.data.xfrc_applied[self._base, :3] = self._push if self.data.time < self._push_until else 0.0
@@ -143,6 +144,9 @@ def compile_legged(robot: LeggedConfig) -> mujoco.MjModel:
         if not np.allclose(model.joint(joint.name).range, joint.position, atol=1e-4):
             found = model.joint(joint.name).range.tolist()
             raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{found}, as in {robot.model_path.name}")
+    mass = float(model.body_subtreemass[model.body(robot.base_body).id])
+    if abs(mass - robot.mass) > MASS_SHARE * mass:
+        raise BadInput(source, "mass", robot.mass, f"{mass:.3f}, as in {robot.model_path.name}")
     geoms = [model.geom(i).name for i in range(model.ngeom)]
     for i, leg in enumerate(robot.legs):
         if leg.foot not in geoms:
@@ -152,6 +156,12 @@ def compile_legged(robot: LeggedConfig) -> mujoco.MjModel:
         if name not in sensors:
             raise BadInput(robot.model_path, "sensor", f"no {name}", "a gyro `imu_gyro` and an accelerometer `imu_accelerometer` at the base")
     return model
+
+
+def _resting(robot: LeggedConfig) -> LegTargets:
+    """Joints at home, nothing else."""
+    still = np.zeros(robot.n)
+    return LegTargets(q=robot.of_joints("home"), dq=still, torque=still, stance=np.ones(len(robot.legs), dtype=bool))
 
 
 def _motor(model: mujoco.MjModel, joint: str) -> int:

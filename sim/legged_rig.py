@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator
+from taustack.controllers.base_estimator import BaseEstimator
 from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.walk_state import WalkState
 from taustack.sim.legged_plant import LeggedPlant
 
 
@@ -26,10 +27,11 @@ class LeggedRig:
         self._gait.reset()
         self._estimator.reset(self.plant.truth().position, yaw, self.plant.read().q)
 
-    def tick(self, command: GaitCommand) -> BaseEstimate:
+    def tick(self, command: GaitCommand) -> WalkState:
         """Follow a command for one tick, and say where that led."""
         targets = self._gait.step(command)
         self.plant.write(targets)
         for _ in range(self._steps):
             self.plant.step()
-        return self._estimator.step(self.plant.read(), targets.stance)
+        sample = self.plant.read()
+        return WalkState(t=sample.t, base=self._estimator.step(sample, targets.stance), q=sample.q, dq=sample.dq, gait=self._gait.state)

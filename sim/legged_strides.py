@@ -24,7 +24,7 @@ def measure_strides(robot: LeggedConfig, scenario: LeggedScenario, count: int, r
     commands, velocities, falls = [], [], 0
     for _ in range(count):
         command = GaitCommand(velocity=rng.uniform(-1, 1, 3) * SHARE * np.array(robot.gait.velocity))
-        seen = [rig.tick(command).local_velocity for _ in range(round(HOLD_S / rig.dt))]
+        seen = [rig.tick(command).base.local_velocity for _ in range(round(HOLD_S / rig.dt))]
         if rig.plant.fallen:
             falls += 1
             rig.reset()

@@ -63,7 +63,10 @@ class GaitConfig(StrictModel):
     swing_height: Positive = Field(description="of a foot over the floor, at most [m]")
     foot_offset: float = Field(default=0.0, description="of the feet from below the hips, forward [m]")
     velocity: Vector3 = Field(description="most that is asked of a stride: forward, sideways [m/s], turn [rad/s]")
-    acceleration: Vector3 = Field(default=(6.0, 4.0, 10.0), description="with which strides change [m/s^2], [rad/s^2]")
+    acceleration: Vector3 = Field(default=(8.0, 6.0, 15.0), description="with which strides change [m/s^2], [rad/s^2]")
+    landing: Positive = Field(default=0.2, description="most that a command may add to where a foot lands [m]")
+    landing_rate: Positive = Field(default=2.0, description="with which that changes [m/s]")
+    reach: Positive = Field(default=0.2, description="of a foot from below its hip, forward and sideways, at most [m]")
 
 
 class FallConfig(StrictModel):
@@ -88,6 +91,7 @@ class LeggedConfig(StrictModel):
     description: str = ""
     model: str = Field(description="MJCF file in the robot's folder")
     base_body: str = Field(description="body that moves freely and carries the IMU")
+    mass: Positive = Field(description="of the whole robot, which its legs carry [kg]")
     rates: LegRates = Field(default=LegRates(), description="see LegRates")
     gait: GaitConfig = Field(description="see GaitConfig")
     fall: FallConfig = Field(description="see FallConfig")

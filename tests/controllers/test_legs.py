@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from taustack.controllers.base_estimator import BaseEstimate
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.gait import Gait, GaitCommand, GaitState
 from taustack.controllers.legs import Legs
 from taustack.controllers.walk_laws import Feedback, FeedForward, StrideMap, make_walk_law, towards
+from taustack.controllers.walk_state import WalkState
 from taustack.errors import UnknownName
 from taustack.legged import LeggedConfig, load_legged
+from taustack.legged_layout import layout, state_size
 from taustack.sim.legged_plant import compile_legged
 
 DT = 0.002
@@ -23,13 +25,20 @@ def go2() -> LeggedConfig:
     return load_legged("go2")
 
 
-def estimate(position: tuple[float, float] = (0.0, 0.0), yaw: float = 0.0, velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> BaseEstimate:
+def state(
+    position: tuple[float, float] = (0.0, 0.0),
+    yaw: float = 0.0,
+    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    strides: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> WalkState:
     c, s = np.cos(yaw), np.sin(yaw)
     vx, vy, turn = velocity
-    return BaseEstimate(
+    base = BaseEstimate(
         position=np.array([*position, 0.3]), velocity=np.array([c * vx - s * vy, s * vx + c * vy, 0.0]), turn_rate=np.array([0.0, 0.0, turn]),
         quaternion=np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]), covariance=np.eye(6), slipping=np.zeros(4, dtype=bool),
     )  # fmt: skip
+    gait = GaitState(phase=0.25, velocity=np.array(strides), landing=np.zeros(2), walks=True)
+    return WalkState(t=0.0, base=base, q=np.arange(12.0), dq=np.zeros(12), gait=gait)
 
 
 def test_feet_are_where_mujoco_has_them(go2: LeggedConfig) -> None:
@@ -140,31 +149,73 @@ def test_a_map_of_strides_is_found_and_inverted() -> None:
     strides = StrideMap.fitted(commands, commands @ gain.T + offset + 1e-3 * rng.normal(size=(50, 3)))
     np.testing.assert_allclose(strides.gain, gain, atol=2e-3)
     wanted = np.array([0.4, -0.1, 0.3])
-    np.testing.assert_allclose(gain @ FeedForward(strides).command(wanted, estimate()).velocity + offset, wanted, atol=5e-3)
-    assert not FeedForward(strides).command(np.zeros(3), estimate()).velocity.any()
+    np.testing.assert_allclose(gain @ FeedForward(strides).command(wanted, state()).velocity + offset, wanted, atol=5e-3)
+    assert not FeedForward(strides).command(np.zeros(3), state()).velocity.any()
 
 
-def test_feedback_asks_for_more_where_the_robot_is_slow_and_stands_when_told_to() -> None:
-    strides = StrideMap(gain=np.eye(3), offset=np.zeros(3))
-    law = Feedback(strides, 0.02, 0.2)
-    for _ in range(100):
-        command = law.command(np.array([0.5, 0.0, 0.0]), estimate(velocity=(0.3, 0.0, 0.0)))
-    assert command.velocity[0] > 0.7
-    for _ in range(100):
-        command = law.command(np.zeros(3), estimate())
+def test_feedback_counts_on_what_it_missed_and_stands_when_told_to() -> None:
+    law = Feedback(StrideMap(gain=np.eye(3), offset=np.zeros(3)), 0.02)
+    slow = state(velocity=(0.3, 0.0, 0.0), strides=(0.5, 0.0, 0.0))
+    for _ in range(300):
+        command = law.command(np.array([0.5, 0.0, 0.0]), slow)
+    assert command.velocity[0] == pytest.approx(0.7, abs=0.01)
+    assert command.landing[0] == pytest.approx(-0.12 * 0.2, abs=1e-3)  # behind its strides: feet land further back
+    for _ in range(300):
+        command = law.command(np.zeros(3), state())
     assert not command.velocity.any()
+    assert np.abs(command.landing).max() < 1e-3
 
 
-@pytest.mark.parametrize(("goal", "signs"), [((3.0, 0.0), (1, 0, 0)), ((0.0, 3.0), (0, 1, 1)), ((-3.0, -0.1), (0, -1, -1))])
+def test_a_change_of_the_command_is_no_disturbance_to_the_feedback() -> None:
+    """A robot that follows its strides with the lag that the law counts on: the strides stay those of the feed-forward."""
+    law, velocity, strides, seen = Feedback(StrideMap(gain=np.eye(3), offset=np.zeros(3)), 0.02), 0.0, 0.0, []
+    for _ in range(100):
+        strides = law.command(np.array([0.5, 0.0, 0.0]), state(velocity=(velocity, 0.0, 0.0), strides=(strides, 0.0, 0.0))).velocity[0]
+        seen.append(strides)
+        velocity += (strides - velocity) * (1 - np.exp(-0.02 / 0.15))
+    assert np.ptp(seen) < 0.02
+
+
+def test_feet_land_further_off_where_a_landing_says_so_and_do_not_jump(go2: LeggedConfig) -> None:
+    gait, feet = Gait(go2, DT), []
+    for tick in range(1000):
+        landing = np.array([0.0, 0.1]) if tick >= 500 else np.zeros(2)
+        feet.append(gait.legs.feet(gait.step(GaitCommand(velocity=np.array([0.4, 0.0, 0.0]), landing=landing)).q))
+    path = np.array(feet)
+    assert np.abs(np.diff(path, axis=0)).max() < 0.01
+    np.testing.assert_allclose(path[700:, :, 1].mean(0) - path[100:500, :, 1].mean(0), 0.1, atol=0.01)
+
+
+def test_feet_on_the_floor_carry_the_robot(go2: LeggedConfig) -> None:
+    gait = Gait(go2, DT)
+    for velocity in (np.zeros(3), np.array([0.5, 0.0, 0.0])):
+        targets = gait.step(GaitCommand(velocity=velocity))
+        down = [np.linalg.solve(j.T, t)[2] for j, t in zip(gait.legs.jacobians(targets.q), targets.torque.reshape(4, 3), strict=True)]
+        assert sum(down) == pytest.approx(-go2.mass * 9.81)
+        assert (np.array(down)[~targets.stance] == 0).all()
+
+
+def test_the_state_of_a_model_is_laid_out_as_said(go2: LeggedConfig) -> None:
+    moving, parts = state(yaw=0.4, velocity=(0.3, -0.1, 0.2), strides=(0.5, 0.0, 0.1)), layout(12)
+    x = moving.x()
+    assert x.shape == (state_size(12),)
+    np.testing.assert_allclose(x[parts["up"]], [0, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(x[parts["velocity"]], [0.3, -0.1, 0.0], atol=1e-12)
+    np.testing.assert_allclose(x[parts["q"]], np.arange(12.0))
+    np.testing.assert_allclose(x[parts["strides"]], [0.5, 0.0, 0.1, 0.0, 0.0])
+    np.testing.assert_allclose(x[parts["clock"]], [1.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize(("goal", "signs"), [((3.0, 0.0), (1, 0, 0)), ((0.0, 3.0), (0, 1, 1)), ((-3.0, -0.1), (-1, -1, -1))])
 def test_towards_a_goal_it_turns_to_it_and_walks(goal: tuple[float, float], signs: tuple[int, int, int]) -> None:
-    velocity = towards(np.array(goal), estimate(), np.array([0.8, 0.3, 1.0]))
+    velocity = towards(np.array(goal), state(), np.array([0.8, 0.3, 1.0]))
     assert tuple(np.sign(np.round(velocity, 6)).astype(int)) == signs
 
 
 def test_at_the_goal_it_stands() -> None:
-    assert not towards(np.array([1.0, 1.0]), estimate(position=(0.95, 1.02)), np.array([0.8, 0.3, 1.0])).any()
+    assert not towards(np.array([1.0, 1.0]), state(position=(0.95, 1.02)), np.array([0.8, 0.3, 1.0])).any()
 
 
 def test_an_unknown_law_names_the_choices() -> None:
     with pytest.raises(UnknownName, match="open_loop"):
-        make_walk_law("trot", StrideMap(gain=np.eye(3), offset=np.zeros(3)), 0.02, 2.5)
+        make_walk_law("trot", load_legged("go2"))

@@ -91,7 +91,7 @@ def estimated(
         for _ in range(round(seconds / DT)):
             if kicks and len(rows) in kicks:
                 plant.kick(kicks[len(rows)])
-            rows.append((rig.tick(GaitCommand(velocity=np.array(velocity))), plant.truth()))
+            rows.append((rig.tick(GaitCommand(velocity=np.array(velocity))).base, plant.truth()))
     assert not plant.fallen
     return rows
 
@@ -109,8 +109,8 @@ WALK = [(0.5, [0.0, 0.0, 0.0]), (4.0, [1.0, 0.0, 0.2]), (4.0, [0.5, 0.4, -0.8])]
 def test_the_estimator_knows_velocity_and_place_in_walking(go2: LeggedConfig) -> None:
     rows = estimated(LeggedPlant(go2, load_legged_scenario("nominal"), np.random.default_rng(0)), WALK)
     velocity, drift = errors(rows)
-    assert velocity < 0.06
-    assert drift < 0.05
+    assert velocity < 0.03
+    assert drift < 0.03
     assert abs(rows[-1][0].yaw - yaw_of(rows[-1][1].quaternion)) < 0.05
     assert np.linalg.eigvalsh(rows[-1][0].covariance).min() > 0
 
@@ -138,9 +138,9 @@ def test_open_loop_it_walks_and_does_not_fall(go2: LeggedConfig) -> None:
     done = run_walk(LeggedPlant(go2), OpenLoop(), task, Course(yaw=0.7, velocities=np.array([[0.8, 0.0, 0.0]])))
     assert done.success
     assert not done.fallen
-    assert done.rows[-1].velocity_said[0] > 0.2
+    assert done.rows[-1].velocity_said[0] > 0.6
     start, end = done.rows[0], done.rows[-1]
-    assert (end.position - start.position)[:2] @ [np.cos(0.7), np.sin(0.7)] > 0.8
+    assert (end.position - start.position)[:2] @ [np.cos(0.7), np.sin(0.7)] > 2.2
     assert len(kept_velocity(task, done, go2.gait.frequency, 50.0)) > 50
 
 
@@ -149,6 +149,15 @@ def test_it_comes_to_a_place_by_the_law_with_feedback_and_the_same_seed_gives_th
     first, again = walk(spec), walk(spec)
     assert first.success
     np.testing.assert_array_equal(first.rows[-1].position, again.rows[-1].position)
+
+
+def test_feedback_bears_kicks_that_make_the_open_loop_fall(go2: LeggedConfig) -> None:
+    """1.25 m/s every three seconds, in any direction and at any phase."""
+    specs = {
+        law: [WalkSpec(robot=go2.folder, task="push", scenario="nominal", law=law, seed=3, index=i) for i in range(4)] for law in ("feedback", "open_loop")
+    }
+    assert evaluate_walks(specs["feedback"])["kicks_survived"] == 1.0
+    assert evaluate_walks(specs["open_loop"])["kicks_survived"] < 0.8
 
 
 def test_a_kick_that_nobody_survives_ends_the_episode_as_a_fall(go2: LeggedConfig) -> None:
@@ -167,8 +176,8 @@ def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
     assert metrics["success_rate"] == 1.0
     assert metrics["falls"] == 0.0
     assert metrics["limit_violations"] == 0
-    assert metrics["mean_speed_m_s"] > 0.15
-    assert metrics["estimator_velocity_rms_m_s"] < 0.1
+    assert metrics["mean_speed_m_s"] > 0.5
+    assert metrics["estimator_velocity_rms_m_s"] < 0.05
 
 
 @pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope"])
@@ -195,6 +204,7 @@ def broken(go2: LeggedConfig, folder: Path, **changes: object) -> Path:
         ({"base_body": "trunk"}, "base_body: got trunk"),
         ({"model": "../panda/model.xml"}, "a file inside"),
         ({"gait": {"frequency": 2.5, "duty": 0.5, "phases": [0.0, 0.5], "height": 0.3, "swing_height": 0.1, "velocity": [1.0, 1.0, 1.0]}}, "one a leg"),
+        ({"mass": 20.0}, "mass: got 20.0, expected 15.206"),
         ({"wheels": 4}, "wheels"),
     ],
 )
