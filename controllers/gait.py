@@ -7,13 +7,13 @@ and further off by what is asked. Feet on the floor never jump, whenever a comma
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.legs import Legs
-from taustack.legged import PARTS, LeggedConfig
+from taustack.legged import LeggedConfig
 
 FloatArray = NDArray[np.float64]
 GRAVITY = 9.81
@@ -31,8 +31,8 @@ TOGETHER_M = 0.015
 
 @dataclass(frozen=True, kw_only=True)
 class GaitCommand:
-    """velocity (3,): forward, sideways [m/s] and turn [rad/s] that the strides are for; landing (2,): added to where feet land, forward,
-    sideways [m]; height: added to that of the base [m]; residual (n,): added to the joints [rad], empty for none."""
+    """velocity (..., 3): forward, sideways [m/s] and turn [rad/s] that the strides are for; landing (..., 2): added to where feet land, forward,
+    sideways [m]; height: added to that of the base [m]; residual (..., n): added to the joints [rad], empty for none."""
 
     velocity: FloatArray
     landing: FloatArray = field(default_factory=lambda: np.zeros(2))
@@ -42,18 +42,20 @@ class GaitCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class GaitState:
-    """phase in strides; velocity (3,) and landing (2,) that the feet follow at the moment: those of the command, as fast as they may change;
-    walks: the clock runs."""
+    """phase in strides; velocity (..., 3) and landing (..., 2) that the feet follow at the moment: those of the command, as fast as they may
+    change; walks: the clock runs; feet, lifted (..., L, 2): where the feet are in the base frame, and where they last left the floor [m]."""
 
     phase: float
     velocity: FloatArray
     landing: FloatArray
     walks: bool
+    feet: FloatArray
+    lifted: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
 class LegTargets:
-    """What the law of the motors follows: q, dq, torque (n,) [rad, rad/s, N m]; stance (L,): which feet are meant to be on the floor."""
+    """What the law of the motors follows: q, dq, torque (..., n) [rad, rad/s, N m]; stance (L,): which feet are meant to be on the floor."""
 
     q: FloatArray
     dq: FloatArray
@@ -85,10 +87,12 @@ class Gait:
 
     def reset(self) -> None:
         """Stand with the feet below the hips."""
-        self.state = GaitState(phase=0.0, velocity=np.zeros(3), landing=np.zeros(2), walks=False)
-        self._feet = self._below.copy()
-        self._lifted = self._below.copy()
-        self._stance = np.ones(self.legs.count, dtype=bool)
+        self.go_on(GaitState(phase=0.0, velocity=np.zeros(3), landing=np.zeros(2), walks=False, feet=self._below, lifted=self._below))
+
+    def go_on(self, state: GaitState) -> None:
+        """Go on from a state; of many at once (batch axes first) if it has them, which then share phase and clock."""
+        self.state = state
+        self._stance = self._stands(state.phase, state.walks)
         self._last: FloatArray | None = None
 
     def clipped(self, command: GaitCommand) -> GaitCommand:
@@ -103,7 +107,8 @@ class Gait:
         command = self.clipped(command)
         self._follow(command)
         lift = self._move_feet()
-        feet = np.column_stack([self._feet, lift - self.config.height - command.height])
+        height = np.broadcast_to(lift - self.config.height - command.height, self.state.feet.shape[:-1])
+        feet = np.concatenate([self.state.feet, height[..., None]], -1)
         q = self.legs.joints(feet)
         if len(command.residual):
             q = np.clip(q + command.residual, self._q_min, self._q_max)
@@ -119,34 +124,42 @@ class Gait:
         velocity = state.velocity + np.clip(command.velocity - state.velocity, -self._change, self._change)
         landing = state.landing + np.clip(command.landing - state.landing, -self._landing_change, self._landing_change)
         asked = bool((np.maximum(np.abs(velocity), np.abs(command.velocity)) > STANDS * self._most).any() or (np.abs(landing) > LANDING_STANDS).any())
-        together = bool(np.abs(self._feet - self._below).max() < TOGETHER_M)
+        together = bool(np.abs(state.feet - self._below).max() < TOGETHER_M)
         walks = asked or (state.walks and not (together and min(state.phase, abs(state.phase - 0.5)) < beat))
-        self.state = GaitState(phase=(state.phase + beat) % 1.0 if walks else 0.0, velocity=velocity, landing=landing, walks=walks)
+        self.state = replace(state, phase=(state.phase + beat) % 1.0 if walks else 0.0, velocity=velocity, landing=landing, walks=walks)
+
+    def _stands(self, phase: float, walks: bool) -> NDArray[np.bool_]:
+        """Which feet (L,) are meant to be on the floor."""
+        return np.asarray(((phase + self._offsets) % 1.0 < self.config.duty) | (not walks))
 
     def _move_feet(self) -> FloatArray:
         """Move the feet on the floor and in the air, see the module; how high each is (L,) [m]."""
-        gait, (vx, vy, turn) = self.config, self.state.velocity
-        s = (self.state.phase + self._offsets) % 1.0
-        stance = (s < gait.duty) | (not self.state.walks)
-        self._lifted = np.where((self._stance & ~stance)[:, None], self._feet, self._lifted)
+        gait, state = self.config, self.state
+        stance = self._stands(state.phase, state.walks)
+        lifted = np.where((self._stance & ~stance)[:, None], state.feet, state.lifted)
         self._stance = stance
-        on_floor = self._feet - self.dt * np.stack([vx - turn * self._feet[:, 1], vy + turn * self._feet[:, 0]], -1)
-        under_hip = np.stack([vx - turn * self._below[:, 1], vy + turn * self._below[:, 0]], -1)
-        lands = self._below + 0.5 * self._stance_s * under_hip + self.state.landing
-        swing = np.clip((s - gait.duty) / (1 - gait.duty), 0.0, 1.0)[:, None]
-        in_air = _hermite(swing, self._lifted, lands, -self._swing_s * under_hip)  # leaves and meets the floor with its speed
-        feet = np.where(stance[:, None], on_floor, in_air) if self.state.walks else self._feet
-        self._feet = np.clip(feet, self._below - gait.reach, self._below + gait.reach)
-        return np.where(stance, 0.0, gait.swing_height * np.sin(np.pi * swing[:, 0]) ** 2)
+        on_floor = state.feet - self.dt * self._speed(state.feet)
+        under_hip = self._speed(self._below)
+        lands = self._below + 0.5 * self._stance_s * under_hip + state.landing[..., None, :]
+        swing = np.clip(((state.phase + self._offsets) % 1.0 - gait.duty) / (1 - gait.duty), 0.0, 1.0)
+        in_air = _hermite(swing[:, None], lifted, lands, -self._swing_s * under_hip)  # leaves and meets the floor with its speed
+        feet = np.where(stance[:, None], on_floor, in_air) if state.walks else state.feet
+        self.state = replace(state, feet=np.clip(feet, self._below - gait.reach, self._below + gait.reach), lifted=lifted)
+        return np.where(stance, 0.0, gait.swing_height * np.sin(np.pi * swing) ** 2)
+
+    def _speed(self, feet: FloatArray) -> FloatArray:
+        """Velocity (..., L, 2) that the base has over places (..., L, 2) below it."""
+        vx, vy, turn = (part[..., None] for part in np.moveaxis(self.state.velocity, -1, 0))
+        return np.stack([vx - turn * feet[..., 1], vy + turn * feet[..., 0]], -1)
 
     def _carrying(self, q: FloatArray) -> FloatArray:
-        """Torques (n,) with which the feet on the floor carry the robot, in equal shares."""
+        """Torques (..., n) with which the feet on the floor carry the robot, in equal shares."""
         share = self._weight / max(1, int(self._stance.sum()))
-        down = -share * self.legs.jacobians(q)[:, 2, :]
-        return np.asarray(np.where(self._stance[:, None], down, 0.0).reshape(self.legs.count * PARTS))
+        down = -share * self.legs.jacobians(q)[..., 2, :]
+        return np.asarray(np.where(self._stance[:, None], down, 0.0).reshape(q.shape))
 
 
 def _hermite(s: FloatArray, start: FloatArray, end: FloatArray, slope: FloatArray) -> FloatArray:
-    """Cubic from start to end (L, 2) with the same slope at both, at s (L, 1) from 0 to 1."""
+    """Cubic from start to end (..., L, 2) with the same slope at both, at s (L, 1) from 0 to 1."""
     to_end = s * s * (3 - 2 * s)
     return np.asarray(start + to_end * (end - start) + (2 * s**3 - 3 * s**2 + s) * slope)

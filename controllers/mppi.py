@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import Bundle
 from taustack.controllers.noise import noise_bank
 from taustack.controllers.plan import Basis, Plan
+from taustack.controllers.shards import Computed, mixed, run_shards
 from taustack.controllers.trust import Trust
 from taustack.errors import BundleRefused, PlanFailed, UnknownName
 from taustack.layout import Measured, RobotState
@@ -26,20 +26,6 @@ FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 HISTORY = 64  # measurements kept for the references of before
 POSTURE, TERMINAL = "posture", "terminal"
-NON_FINITE = 1e30  # sample costs beyond this were not finite (the graph writes 3e38)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Computed:
-    """What the plan step gives: see Plan. median_excess: of the samples' costs over the least one."""
-
-    actions: FloatArray
-    states: FloatArray
-    cost: dict[str, float]
-    disagreement: FloatArray
-    effective_samples: float
-    nonfinite_samples: int
-    median_excess: float
 
 
 class MPPI:
@@ -182,28 +168,7 @@ class MPPI:
         Raises:
             PlanFailed: no sample had a finite cost, or the result is not finite.
         """
-        outputs = self._run_shards(x, basis, seq)
-        sample_cost = np.concatenate([out[4] for out in outputs])
-        finite = sample_cost < NON_FINITE
-        if not finite.any():
-            raise PlanFailed(f"none of {len(sample_cost)} samples had a finite cost")
-        excess = sample_cost[finite].astype(float) - sample_cost.min()
-        # Share of each shard's softmax in the softmax over all samples, exact.
-        mass = np.array([np.exp(-(out[4].astype(float) - float(sample_cost.min())) / basis.temperature).sum() for out in outputs])
-        share = mass / mass.sum()
-
-        def mix(i: int) -> FloatArray:
-            return np.asarray(np.tensordot(share, np.stack([out[i] for out in outputs]).astype(float), 1))
-
-        weight = np.exp(-excess / basis.temperature)
-        done = Computed(
-            actions=mix(0), states=mix(1), cost=dict(zip(self.terms, mix(2).tolist(), strict=True)), disagreement=mix(3),
-            effective_samples=float(weight.sum() ** 2 / (weight**2).sum()), nonfinite_samples=int((~finite).sum()),
-            median_excess=float(np.median(sample_cost[finite] - sample_cost.min())),
-        )  # fmt: skip
-        if not (np.all(np.isfinite(done.actions)) and np.all(np.isfinite(done.states))):
-            raise PlanFailed("the plan graph returned values that are not finite")
-        return done
+        return mixed(self._run_shards(x, basis, seq), self.terms, basis.temperature)
 
     def rehearse(self, x: FloatArray) -> list[list[Float32]]:
         """Run every session once from x (nx,), for its first allocations; leaves no trace in later plans. The outputs of each shard."""
@@ -286,10 +251,5 @@ class MPPI:
         same = {key: np.asarray(value, dtype=np.float32) for key, value in same.items()}
         if self._bank.seed != basis.noise_seed:  # a logged plan of another planner is computed again
             self._bank = noise_bank(self.bundle, self.robot, self.config, basis.noise_seed)
-        run = self._session.run
         feeds = [same | {"noise": self._bank.draw(seq, shard)} for shard in range(basis.shards)]
-        if self._executor is None:
-            return [run(None, feed) for feed in feeds]
-        others = [self._executor.submit(run, None, feed) for feed in feeds[1:]]
-        first = run(None, feeds[0])
-        return [first, *(future.result() for future in others)]
+        return run_shards(self._session, feeds, self._executor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnxruntime as ort
 
 
@@ -15,3 +17,20 @@ def cpu_session(graph: bytes, threads: int = 1) -> ort.InferenceSession:
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     session.disable_fallback()
     return session
+
+
+class Sessions:
+    """Sessions of a bundle's graphs, each made when it is first asked for. Any number of threads may run one at once.
+
+    Args:
+        graphs: by file name.
+    """
+
+    def __init__(self, graphs: Mapping[str, bytes]) -> None:
+        self._graphs, self._made = graphs, dict[str, ort.InferenceSession]()
+
+    def of(self, file: str) -> ort.InferenceSession:
+        """The session of a graph, on one core, that neither spins nor falls back."""
+        if file not in self._made:
+            self._made[file] = cpu_session(self._graphs[file])
+        return self._made[file]

@@ -11,9 +11,9 @@ from taustack.controllers.attitude import yaw_of
 from taustack.controllers.gait import GaitCommand
 from taustack.controllers.walk_laws import WalkLaw, towards
 from taustack.controllers.walk_state import WalkState
-from taustack.legged import WalkTaskConfig
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_rig import LeggedRig
+from taustack.walk_task import WalkTaskConfig
 
 FloatArray = NDArray[np.float64]
 STAND_S = 0.5

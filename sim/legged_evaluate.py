@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from taustack.controllers.walk_laws import make_walk_law
-from taustack.legged import load_legged, load_walk_task
+from taustack.legged import load_legged
 from taustack.pool import Workers, run_all
 from taustack.sim.legged_episode import Course, WalkEpisode, kept_velocity, run_walk
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_scenario import load_legged_scenario
+from taustack.sim.walk_planners import make_walk_planner
+from taustack.walk_task import load_walk_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +25,19 @@ class WalkSpec:
     robot: Path
     task: str
     scenario: str
-    law: str
+    planner: str
     seed: int
     index: int
+    bundle: Path = Path()
 
 
 def walk(spec: WalkSpec) -> WalkEpisode:
     """Run the episode of a spec: a function of its argument alone."""
     robot = load_legged(spec.robot)
     task = load_walk_task(robot, spec.task)
-    course_rng, noise_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(2))
+    course_rng, noise_rng, planner_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(3))
     plant = LeggedPlant(robot, load_legged_scenario(spec.scenario), noise_rng)
-    law = make_walk_law(spec.law, robot)
+    law = make_walk_planner(spec.planner, robot, task, spec.bundle, planner_rng)
     return run_walk(plant, law, task, Course.drawn(task, robot.gait.frequency, course_rng))
 
 

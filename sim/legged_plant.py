@@ -54,7 +54,7 @@ class LeggedPlant:
         self._velocity = robot.of_joints("velocity")
         self._q = np.array([self.model.joint(name).qposadr[0] for name in robot.joint_names])
         self._dq = np.array([self.model.joint(name).dofadr[0] for name in robot.joint_names])
-        self._ctrl = np.array([_motor(self.model, name) for name in robot.joint_names])
+        self._ctrl = np.array([motor_of(self.model, name) for name in robot.joint_names])
         self._base = self.model.body(robot.base_body).id
         self._feet = np.array([self.model.geom(leg.foot).id for leg in robot.legs])
         self._gyro, self._accelerometer = (self.model.sensor(name).adr[0] for name in ("imu_gyro", "imu_accelerometer"))
@@ -164,7 +164,8 @@ def _resting(robot: LeggedConfig) -> LegTargets:
     return LegTargets(q=robot.of_joints("home"), dq=still, torque=still, stance=np.ones(len(robot.legs), dtype=bool))
 
 
-def _motor(model: mujoco.MjModel, joint: str) -> int:
+def motor_of(model: mujoco.MjModel, joint: str) -> int:
+    """Number of the motor of a joint; raises BadInput unless there is exactly one."""
     found = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == model.joint(joint).id]
     if len(found) != 1:
         raise BadInput("model", f"actuator of {joint}", f"{len(found)} motors", "exactly one motor")

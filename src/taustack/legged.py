@@ -1,4 +1,4 @@
-"""A robot on legs, as data: joints, legs, gait, and its tasks. `robot.yaml` has `legs` then, where an arm's has an end effector."""
+"""A robot on legs, as data: joints, legs, gait, as data. `robot.yaml` has `legs` then, where an arm's has an end effector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from taustack.config import Positive, Vector3
-from taustack.errors import BadInput, UnknownName
+from taustack.errors import BadInput
 from taustack.robot_folders import has_legs, robot_folder
 from taustack.strict_yaml import StrictModel, load
 
@@ -138,20 +138,6 @@ class LeggedConfig(StrictModel):
         return path
 
 
-class WalkTaskConfig(StrictModel):
-    """A task of a robot on legs."""
-
-    kind: Literal["goal", "velocity"] = Field(description="a place on the floor to come to, or velocities to keep")
-    timeout_s: Positive = Field(description="length of an episode at most [s]")
-    tolerance: Positive = Field(default=0.25, description="distance that counts as there [m]")
-    distance: tuple[Positive, Positive] = Field(default=(2.0, 5.0), description="of simulated goals [m]")
-    velocity: Vector3 = Field(default=(0.8, 0.3, 1.0), description="most that simulated commands ask: forward, sideways [m/s], turn [rad/s]")
-    change_s: Positive = Field(default=4.0, description="time between two commands [s]")
-    kick_every_s: Positive | None = Field(default=None, description="time between two kicks [s]; absent: none")
-    kick: Annotated[float, Field(ge=0, description="change of the base's velocity that a kick makes, in any direction [m/s]")] = 0.0
-    name: str = Field(default="", exclude=True)
-
-
 class StridesConfig(StrictModel):
     """`strides.yaml`: what velocity a commanded one gives, gain @ command + offset, measured by `taustack train strides`."""
 
@@ -178,11 +164,3 @@ def load_legged(name_or_folder: str | Path) -> LeggedConfig:
     if not has_legs(folder):
         raise BadInput(folder / "robot.yaml", "legs", "none", "a robot on legs")
     return load(LeggedConfig, folder / "robot.yaml").model_copy(update={"folder": folder.resolve()})
-
-
-def load_walk_task(robot: LeggedConfig, name: str) -> WalkTaskConfig:
-    """Load `tasks/<name>.yaml` of a robot on legs."""
-    tasks = {path.stem: path for path in (robot.folder / "tasks").glob("*.yaml")}
-    if name not in tasks:
-        raise UnknownName(f"task of robot {robot.name}", name, tasks)
-    return load(WalkTaskConfig, tasks[name]).model_copy(update={"name": name})

@@ -37,7 +37,7 @@ def state(
         position=np.array([*position, 0.3]), velocity=np.array([c * vx - s * vy, s * vx + c * vy, 0.0]), turn_rate=np.array([0.0, 0.0, turn]),
         quaternion=np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]), covariance=np.eye(6), slipping=np.zeros(4, dtype=bool),
     )  # fmt: skip
-    gait = GaitState(phase=0.25, velocity=np.array(strides), landing=np.zeros(2), walks=True)
+    gait = GaitState(phase=0.25, velocity=np.array(strides), landing=np.zeros(2), walks=True, feet=np.zeros((4, 2)), lifted=np.zeros((4, 2)))
     return WalkState(t=0.0, base=base, q=np.arange(12.0), dq=np.zeros(12), gait=gait)
 
 

@@ -16,13 +16,14 @@ from taustack.controllers.base_estimator import BaseEstimate
 from taustack.controllers.gait import GaitCommand
 from taustack.controllers.walk_laws import OpenLoop
 from taustack.errors import BadInput, UnknownName
-from taustack.legged import LeggedConfig, load_legged, load_walk_task
+from taustack.legged import LeggedConfig, load_legged
 from taustack.robot_folders import default_robot, has_legs
 from taustack.sim.legged_episode import Course, kept_velocity, run_walk
 from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
 from taustack.sim.legged_plant import BaseTruth, LeggedPlant, compile_legged
 from taustack.sim.legged_rig import LeggedRig
 from taustack.sim.legged_scenario import LeggedScenario, load_legged_scenario
+from taustack.walk_task import load_walk_task
 
 DT = 0.002
 
@@ -145,7 +146,7 @@ def test_open_loop_it_walks_and_does_not_fall(go2: LeggedConfig) -> None:
 
 
 def test_it_comes_to_a_place_by_the_law_with_feedback_and_the_same_seed_gives_the_same_walk(go2: LeggedConfig) -> None:
-    spec = WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feedback", seed=3, index=0)
+    spec = WalkSpec(robot=go2.folder, task="goal", scenario="nominal", planner="feedback", seed=3, index=0)
     first, again = walk(spec), walk(spec)
     assert first.success
     np.testing.assert_array_equal(first.rows[-1].position, again.rows[-1].position)
@@ -154,7 +155,7 @@ def test_it_comes_to_a_place_by_the_law_with_feedback_and_the_same_seed_gives_th
 def test_feedback_bears_kicks_that_make_the_open_loop_fall(go2: LeggedConfig) -> None:
     """1.25 m/s every three seconds, in any direction and at any phase."""
     specs = {
-        law: [WalkSpec(robot=go2.folder, task="push", scenario="nominal", law=law, seed=3, index=i) for i in range(4)] for law in ("feedback", "open_loop")
+        law: [WalkSpec(robot=go2.folder, task="push", scenario="nominal", planner=law, seed=3, index=i) for i in range(4)] for law in ("feedback", "open_loop")
     }
     assert evaluate_walks(specs["feedback"])["kicks_survived"] == 1.0
     assert evaluate_walks(specs["open_loop"])["kicks_survived"] < 0.8
@@ -171,7 +172,7 @@ def test_a_kick_that_nobody_survives_ends_the_episode_as_a_fall(go2: LeggedConfi
 
 
 def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
-    specs = [WalkSpec(robot=go2.folder, task="goal", scenario="nominal", law="feed_forward", seed=3, index=0)]
+    specs = [WalkSpec(robot=go2.folder, task="goal", scenario="nominal", planner="feed_forward", seed=3, index=0)]
     metrics = evaluate_walks(specs)
     assert metrics["success_rate"] == 1.0
     assert metrics["falls"] == 0.0
@@ -180,7 +181,7 @@ def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
     assert metrics["estimator_velocity_rms_m_s"] < 0.05
 
 
-@pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope"])
+@pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope", "steps"])
 def test_scenarios_change_what_they_say(go2: LeggedConfig, name: str) -> None:
     scenario, model = load_legged_scenario(name), compile_legged(go2)
     changed = scenario.model(go2)
@@ -235,6 +236,23 @@ def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:
 def test_a_slope_is_counted_from_the_floor_below() -> None:
     scenario = LeggedScenario(slope=0.1745)
     assert scenario.floor_height(np.array([1.0, 0.0, 0.0])) == pytest.approx(np.tan(0.1745))
+
+
+def test_steps_are_where_the_floor_says_that_they_are(go2: LeggedConfig) -> None:
+    """Rays from above hit the tiles at the height that counts for a fall."""
+    scenario = load_legged_scenario("steps")
+    model = scenario.model(go2)
+    data = mujoco.MjData(model)
+    data.qpos[:3] = [100.0, 100.0, 1.0]
+    mujoco.mj_forward(model, data)
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(50):
+        place, hit = np.append(rng.uniform(-4, 4, 2), 1.0), np.array([-1], dtype=np.int32)
+        way = mujoco.mj_ray(model, data, place, np.array([0.0, 0.0, -1.0]), None, 1, -1, hit)
+        seen.append(1.0 - way)
+        assert seen[-1] == pytest.approx(scenario.floor_height(place), abs=1e-6)
+    assert max(seen) == pytest.approx(0.03)
+    assert scenario.floor_height(np.zeros(3)) == 0.0
 
 
 def test_a_payload_adds_its_inertia_about_the_axes_of_the_base(go2: LeggedConfig) -> None:

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taustack.cli import tdm, walk
+from taustack.cli import tdm, walk, walk_learn
 from taustack.cli.output import add_workers, table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
+from taustack.robot_folders import has_legs
 
 RUN_SECONDS = 30.0
+MINUTES, EPOCHS, WALK_TASK = 10.0, 120, "velocity"
 
 
 def add(commands: Any) -> None:
@@ -40,14 +42,16 @@ def add(commands: Any) -> None:
 def _collect_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
-    command.add_argument("--minutes", type=float, default=10.0, help="minutes of the robot's time (default: %(default)s)")
+    command.add_argument("--minutes", type=float, help="minutes of the robot's time (default: 10; on legs 4.5)")
     command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
     add_workers(command)
 
 
 def _train_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--task", default="reach", help="task whose plan graph is exported (default: %(default)s)")
-    command.add_argument("--epochs", type=int, default=120, help="passes over the data (default: %(default)s)")
+    command.add_argument("--task", help="task whose plan graph is exported (default: reach; on legs velocity)")
+    command.add_argument("--epochs", type=int, help="passes over the data (default: 120; arms)")
+    command.add_argument("--updates", type=int, help="steps of the optimiser (default: 5000, with --start 1500; robots on legs)")
+    command.add_argument("--start", type=Path, help="bundle to go on from, by whose planner the robot walks (robots on legs)")
     command.add_argument("--train-seed", type=int, default=0, help="seed of the training (default: %(default)s)")
     command.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     command.add_argument("--work", type=Path, default=Path("data"), help="folder for datasets, checkpoints and the learning curve (default: %(default)s)")
@@ -56,6 +60,9 @@ def _train_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def collect(options: argparse.Namespace) -> int:
+    if has_legs(options.robot):
+        options.task = WALK_TASK
+        return walk_learn.collect_walks(options)
     _collect(options, options.out)
     return 0
 
@@ -68,6 +75,7 @@ def _collect(options: argparse.Namespace, folder: Path) -> None:
     from taustack.pool import run_all
     from taustack.sim.scenario import load_scenario
 
+    options.minutes = MINUTES if options.minutes is None else options.minutes
     if not 0 < options.minutes <= 600:
         raise BadInput("argument", "--minutes", options.minutes, "more than 0, at most 600")
     robot = load_robot(options.robot)
@@ -92,14 +100,34 @@ def _collect_job(job: tuple[Path, str, float, int]) -> Any:
 
 
 def train_bundle(options: argparse.Namespace) -> int:
+    if _on_legs(options):
+        return walk_learn.train_walk_bundle(options)
+    options.minutes = MINUTES if options.minutes is None else options.minutes
     data = options.work / f"{Path(options.robot).name}_{Path(options.scenario).stem}_{options.minutes:g}min_seed{options.seed}"
     if not (data / "dataset.yaml").is_file():
         _collect(options, data)
     options.data = data
-    return train_dynamics(options)
+    return _train_arm(options)
+
+
+def _on_legs(options: argparse.Namespace) -> bool:
+    """True for a robot on legs; fills in the defaults of either kind, and refuses what is of the other."""
+    legs = has_legs(options.robot)
+    for name in ("epochs",) if legs else ("updates", "start"):
+        if getattr(options, name) is not None:
+            raise BadInput("argument", f"--{name}", str(getattr(options, name)), f"none for {options.robot}, which {'has legs' if legs else 'is an arm'}")
+    options.task = options.task or (WALK_TASK if legs else "reach")
+    options.epochs = EPOCHS if options.epochs is None else options.epochs
+    return legs
 
 
 def train_dynamics(options: argparse.Namespace) -> int:
+    if _on_legs(options):
+        return walk_learn.train_walk_dynamics(options)
+    return _train_arm(options)
+
+
+def _train_arm(options: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 

@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--planner",
         help="direct (MPPI to the goal), straight or tdm (MPPI to subgoals), tdm_policy (that policy to them) or least_squares; "
-        "robots on legs: open_loop, feed_forward, feedback (default: direct; on legs feed_forward)",
+        "robots on legs: mppi, open_loop, feed_forward or feedback (default: direct; on legs mppi)",
     )
     command.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     command.add_argument("--episodes", type=int, default=20, help="number of episodes (default: %(default)s)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,33 @@ from taustack.errors import BadInput, UnknownName
 
 
 def simulate_walks(options: argparse.Namespace) -> int:
-    """Episodes of a robot on legs; the law is `--planner`."""
+    """Episodes of a robot on legs; the law or planner is `--planner`."""
     from tqdm import tqdm
 
-    from taustack.controllers.walk_laws import WALK_LAWS
-    from taustack.legged import load_legged, load_walk_task
+    from taustack.controllers.walk_bundle import load_walk_bundle
+    from taustack.legged import load_legged
     from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks
     from taustack.sim.legged_scenario import load_legged_scenario
+    from taustack.sim.walk_planners import MPPI, WALK_PLANNERS
+    from taustack.walk_task import load_walk_task
 
-    law = options.planner or "feed_forward"
-    if law not in WALK_LAWS:
-        raise UnknownName("planner", law, WALK_LAWS)
-    for name in ("faults", "bundle", "log"):
+    planner = options.planner or MPPI
+    if planner not in WALK_PLANNERS:
+        raise UnknownName("planner", planner, WALK_PLANNERS)
+    for name in ("faults", "log"):
         if getattr(options, name) is not None:
             raise BadInput("argument", f"--{name}", str(getattr(options, name)), "none: robots on legs have no such thing yet")
     robot = load_legged(options.robot)
     load_walk_task(robot, options.task)
     load_legged_scenario(options.scenario)
-    specs = [WalkSpec(robot=robot.folder, task=options.task, scenario=options.scenario, law=law, seed=options.seed, index=i) for i in range(options.episodes)]
+    bundle = options.bundle or robot.folder / "bundle"
+    if planner == MPPI:
+        load_walk_bundle(bundle, robot)
+    spec = WalkSpec(robot=robot.folder, task=options.task, scenario=options.scenario, planner=planner, seed=options.seed, index=0, bundle=bundle)
+    specs = [replace(spec, index=i) for i in range(options.episodes)]
     with tqdm(total=len(specs), unit="episode", disable=None) as bar:
         metrics = evaluate_walks(specs, workers_of(options), bar.update)
-    metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": law, "seed": options.seed} | metrics
+    metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": planner, "seed": options.seed} | metrics
     if options.json:
         write_json(options.json, metrics)
     rows = [[key, f"{value:.4g}" if isinstance(value, float) else str(value)] for key, value in metrics.items() if key != "failures"]

@@ -1,0 +1,150 @@
+"""The plan step of a walk as one torch module, made to be exported: rollout over H, cost terms, MPPI's update.
+
+Only what is learned is sequential: the gait's strides and clock follow from the actions, and their share of the first layer is computed once for
+all steps. Normalisers and output scales are folded into the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from taustack.legged_layout import NU
+from taustack.models.walk_dynamics import WalkEnsemble
+from taustack.walk_rollout import WalkCostTerm, WalkRollout
+
+INPUTS = ("x", "wanted", "trust", "mean", "noise", "weights", "temperature")
+OUTPUTS = ("mean_next", "states", "cost", "disagreement", "sample_cost", "effective_samples", "nonfinite_samples")
+DISAGREEMENT_STEPS = 5
+
+
+class FoldedWalk(nn.Module):
+    """The ensemble on the learned part z of the state; h = z A + r, where r = [strides before, clock, strides after, 1] B is computed ahead."""
+
+    def __init__(self, model: WalkEnsemble) -> None:
+        super().__init__()
+        with torch.no_grad():
+            first = model.weights[0] / model.feature_std[:, None]
+            bias = model.biases[0] - ((model.feature_mean / model.feature_std) @ model.weights[0]).unsqueeze(1)
+            self.state_weight = nn.Parameter(first[:, : model.n_learned].clone())
+            self.ahead_weight = nn.Parameter(torch.cat([first[:, model.n_learned :], bias], 1).unsqueeze(1))
+            self.hidden = nn.ParameterList([nn.Parameter(w.detach().clone()) for w in model.weights[1:-1]])
+            self.hidden_bias = nn.ParameterList([nn.Parameter(b.detach().clone()) for b in model.biases[1:-1]])
+            self.out = nn.Parameter(model.weights[-1] * model.target_std)
+            self.out_bias = nn.Parameter(model.biases[-1] * model.target_std + model.target_mean)
+
+    def ahead(self, known: Tensor, member_shift: int = 0) -> Tensor:
+        """Strides before, clock, strides after (E, H, k, 2 nu + 2) -> their share of the first layer (E, H, k, width)."""
+        return torch.cat([known, torch.ones_like(known[..., :1])], -1) @ _of(self.ahead_weight, member_shift)
+
+    def forward(self, z: Tensor, ahead: Tensor, member_shift: int = 0) -> Tensor:
+        """z (E, B, learned), ahead (E, B, width) -> its change (E, B, learned)."""
+        h = nn.functional.silu(z @ _of(self.state_weight, member_shift) + ahead)
+        for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
+            h = nn.functional.silu(h @ _of(weight, member_shift) + _of(bias, member_shift))
+        return h @ _of(self.out, member_shift) + _of(self.out_bias, member_shift)
+
+
+def _of(weight: Tensor, member_shift: int) -> Tensor:
+    """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
+    return torch.roll(weight, -member_shift, 0) if member_shift else weight
+
+
+class WalkPlanStep(nn.Module):
+    """One MPPI update for K samples, K a multiple of E: sample k keeps its member for the whole rollout (TS-infinity).
+
+    The softmax is over -(S - min S) / temperature and weights the actions that were really rolled out, after their limits (Williams et al. 2017,
+    eq. 34). After `trust` steps a sample goes on with the old plan: there nothing is sampled.
+    """
+
+    def __init__(self, model: WalkEnsemble, terms: Sequence[WalkCostTerm], stride: int) -> None:
+        super().__init__()
+        self.dynamics, self.members, self.terms, self.stride = FoldedWalk(model), model.config.members, tuple(terms), stride
+        self.n_learned, self.turn = model.n_learned, model.clock.turn
+        for name, value in {"most": model.most, "change": model.change, "change_std": model.target_std}.items():
+            self.register_buffer(name, value.clone())
+        self.most: Tensor
+        self.change: Tensor
+        self.change_std: Tensor
+
+    def forward(
+        self, x: Tensor, wanted: Tensor, trust: Tensor, mean: Tensor, noise: Tensor, weights: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """x (nx,), wanted (3,), trust (), mean (H, nu), noise (H, K, nu), weights (T,), temperature () -> OUTPUTS.
+
+        mean_next (H, nu), states (H+1, nx) expected over the samples, cost (T,) expected per term, disagreement (S,), sample_cost (K,) (3e38
+        where not finite), effective_samples (), nonfinite_samples ().
+        """
+        horizon, k = noise.shape[0], noise.shape[1]
+        before = x[self.n_learned : self.n_learned + NU]
+        steps = torch.arange(horizon).reshape(-1, 1, 1)
+        u = self._limited(mean.unsqueeze(1) + noise * (steps < trust), before)
+        clock = self._clock(x[-2:], horizon)
+        z, odds = self._rollout(x[: self.n_learned], before, u, clock)
+        up, velocity, rate = z[..., :3], z[..., 3:6], z[..., 6:9]
+        rollout = WalkRollout(
+            up=up, velocity=velocity, rate=rate, turn=(up * rate).sum(-1), u=u, u_before=before, most=self.most, wanted=wanted, stride=self.stride,
+            disagreement=odds,
+        )  # fmt: skip
+        terms = torch.stack([term(rollout, torch) for term in self.terms])
+        total = weights @ terms
+        finite = torch.abs(total) < 1e30
+        total = torch.where(finite, total, torch.full_like(total, 3e38))
+        score = torch.exp(-(total - total.min()) / temperature)
+        share = score / score.sum()
+        zero = torch.zeros_like(share)
+
+        def expect(values: Tensor) -> Tensor:
+            return (torch.where(finite[:, None], values, zero[:, None]) * share[:, None]).sum(-2)
+
+        states = torch.cat([z, u, clock[1:].unsqueeze(1).expand(horizon, k, 2)], -1)
+        expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
+        cost, disagreement = ((torch.where(finite, values, zero) * share).sum(-1) for values in (terms, odds))
+        missing = (1.0 - finite.to(torch.float32)).sum()
+        return expect(u), expected, cost, disagreement, total, 1.0 / (share * share).sum(), missing
+
+    def _limited(self, wanted: Tensor, before: Tensor) -> Tensor:
+        """Strides (H, K, nu) within their bounds, as fast as they may change: what the gait makes of actions."""
+        wanted = torch.minimum(torch.maximum(wanted, -self.most), self.most)
+        previous, out = before.expand(wanted[:1].shape), []
+        for ask in wanted.split(1):
+            previous = torch.minimum(torch.maximum(ask, previous - self.change), previous + self.change)
+            out.append(previous)
+        return torch.cat(out)
+
+    def _clock(self, now: Tensor, horizon: int) -> Tensor:
+        """Sine and cosine of the phase (H+1, 2), now and after each step."""
+        angles = self.turn * torch.arange(horizon + 1)
+        c, s = torch.cos(angles), torch.sin(angles)
+        return torch.stack([now[0] * c + now[1] * s, now[1] * c - now[0] * s], -1)
+
+    def _rollout(self, z: Tensor, before: Tensor, u: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
+        """Learned parts (H, K, learned) after each step, and the disagreement (S, K) with the next member at S steps."""
+        e, (horizon, k) = self.members, u.shape[:2]
+        strides = torch.cat([before.expand(1, k, NU), u[:-1]], 0)
+        known = torch.cat([strides, clock[:-1].unsqueeze(1).expand(horizon, k, 2), u], -1)
+        known = known.reshape(horizon, e, k // e, -1).transpose(0, 1)
+        ahead = self.dynamics.ahead(known)
+        asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
+        z = z.expand(e, k // e, -1)
+        out, seen = [], []
+        for t in range(horizon):
+            change = self.dynamics(z, ahead[:, t])
+            if t in asked:
+                seen.append((t, z, change))
+            z = z + change
+            out.append(z)
+        steps, states, changes = zip(*seen, strict=True)
+        other = self.dynamics(torch.stack(states, 1).flatten(1, 2), self.dynamics.ahead(known[:, list(steps)], 1).flatten(1, 2), member_shift=1)
+        gap = (other - torch.stack(changes, 1).flatten(1, 2)) / self.change_std
+        # Half the squared difference of two members is an unbiased estimate of the members' variance.
+        odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
+        return torch.cat(out).reshape(horizon, k, -1), odds.transpose(0, 1).reshape(len(seen), k)
+
+
+def stride_steps(model: WalkEnsemble) -> int:
+    """Steps of one stride, rounded."""
+    return round(2 * math.pi / model.clock.turn)

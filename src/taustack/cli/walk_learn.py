@@ -1,0 +1,177 @@
+"""`taustack collect` and `taustack train` of a robot on legs: walks, model, bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taustack.cli.output import table, workers_of, write_json
+from taustack.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from taustack.legged import LeggedConfig
+    from taustack.models.walk_dataset import WalkCard, WalkRun
+
+RUN_SECONDS = 30.0
+MINUTES = 4.5
+"""Of the robot's time, as in Yang et al. 2019."""
+UPDATES, AGAIN_UPDATES, AGAIN_RATE = 5000, 1500, 3e-4
+"""Steps of the optimiser: from scratch; from another bundle on, and their learning rate."""
+HOLDOUT = 0.1
+"""Share of each dataset's steps that is held out, by whole runs."""
+RANDOM_SHARE = 0.6
+"""Of the minutes of a bundle from nothing that are walked at random commands; the rest is walked by the first model that they give."""
+
+
+def collect_walks_to(options: argparse.Namespace, folder: Path, minutes: float, seed: int, bundle: Path | None) -> None:
+    """Walk on the pool, at random commands or (with a bundle) as its planner does, and write the dataset."""
+    from tqdm import tqdm
+
+    from taustack.legged import load_legged
+    from taustack.models.walk_dataset import write_walks
+    from taustack.pool import run_all
+    from taustack.sim.legged_scenario import load_legged_scenario
+
+    if not 0 < minutes <= 600:
+        raise BadInput("argument", "--minutes", minutes, "more than 0, at most 600")
+    robot = load_legged(options.robot)
+    load_legged_scenario(options.scenario)
+    count = max(2, round(minutes * 60 / RUN_SECONDS))
+    jobs = [(robot.folder, options.scenario, minutes * 60 / count, [seed, i, int(bundle is not None)], bundle, options.task) for i in range(count)]
+    with tqdm(total=count, desc="walking", unit="run", disable=None) as bar:
+        runs = [run for done in run_all(_walk_job, jobs, workers_of(options), bar.update) for run in done]
+    card = write_walks(
+        folder, runs, robot=robot.name, joint_names=robot.joint_names, dt=1.0 / robot.rates.plan_hz, scenario=options.scenario, seed=seed
+    )  # fmt: skip
+    falls = sum(run.falls for run in runs)
+    print(f"{folder}: {len(card.runs)} runs, {card.minutes:g} minutes of {robot.name} ({options.scenario}), {falls} falls")
+
+
+def _walk_job(job: tuple[Path, str, float, list[int], Path | None, str]) -> list[WalkRun]:
+    import numpy as np
+
+    from taustack.legged import load_legged
+    from taustack.sim.legged_scenario import load_legged_scenario
+    from taustack.sim.walk_collect import OwnWalks, RandomCommands, collect_walks
+    from taustack.sim.walk_planners import MPPI, make_walk_planner
+    from taustack.walk_task import load_walk_task
+
+    folder, scenario, seconds, seed, bundle, task = job
+    robot, rngs = load_legged(folder), [np.random.default_rng([*seed, stream]) for stream in range(3)]
+    if bundle is None:
+        commands: RandomCommands | OwnWalks = RandomCommands(robot, rngs[0])
+    else:
+        commands = OwnWalks(make_walk_planner(MPPI, robot, load_walk_task(robot, task), bundle, rngs[2]), robot, rngs[0])
+    return collect_walks(robot, load_legged_scenario(scenario), seconds, commands, rngs[1])
+
+
+def collect_walks(options: argparse.Namespace) -> int:
+    """`taustack collect`."""
+    collect_walks_to(options, options.out, options.minutes or MINUTES, options.seed, None)
+    return 0
+
+
+def train_walk_bundle(options: argparse.Namespace) -> int:
+    """`taustack train bundle`: from nothing, or from another bundle's walks on."""
+    minutes = options.minutes or MINUTES
+    tag = f"{Path(options.robot).name}_{Path(options.scenario).stem}_{minutes:g}min_seed{options.seed}"
+    sources: list[Path] = []
+    first = options.start
+    if first is None:
+        sources.append(_walked(options, options.work / f"{tag}_random", RANDOM_SHARE * minutes, None))
+        first = options.work / f"{tag}_train{options.train_seed}_first"
+        _train(options, sources, first, None, (options.updates or UPDATES) // 2)
+        minutes *= 1 - RANDOM_SHARE
+    name = f"{tag}_train{options.train_seed}_own" if options.start is None else f"{tag}_own_{Path(options.start).name}"
+    sources.append(_walked(options, options.work / name, minutes, first))
+    _train(options, sources, options.out, options.start, options.updates)
+    return 0
+
+
+def _walked(options: argparse.Namespace, folder: Path, minutes: float, bundle: Path | None) -> Path:
+    if not (folder / "dataset.yaml").is_file():
+        collect_walks_to(options, folder, minutes, options.seed, bundle)
+    return folder
+
+
+def train_walk_dynamics(options: argparse.Namespace) -> int:
+    """`taustack train dynamics`."""
+    _train(options, [options.data], options.out, options.start, options.updates)
+    return 0
+
+
+def _train(options: argparse.Namespace, sources: list[Path], out: Path, start: Path | None, updates: int | None) -> None:
+    from tqdm import tqdm
+
+    from taustack.controllers.walk_bundle import load_walk_bundle
+    from taustack.controllers.walk_costs import WALK_COST_TERMS
+    from taustack.legged import load_legged
+    from taustack.manifest import DataSource
+    from taustack.models.walk_base import read_walk_ensemble
+    from taustack.models.walk_dynamics import GaitClock
+    from taustack.models.walk_export import write_walk_bundle
+    from taustack.models.walk_train import WalkTrainConfig, train_walk, velocity_errors
+    from taustack.walk_task import load_walk_task
+
+    robot = load_legged(options.robot)
+    task = load_walk_task(robot, options.task)
+    for term in task.cost:
+        if term not in WALK_COST_TERMS:
+            raise UnknownName(f"cost term of task {task.name}", term, WALK_COST_TERMS)
+    again = start is not None
+    updates = updates or (AGAIN_UPDATES if again else UPDATES)
+    if updates < 1:
+        raise BadInput("argument", "--updates", updates, "at least 1")
+    base = read_walk_ensemble(start, robot) if start is not None else None
+    cards, learn, held, falls = read_sources(sources, robot)
+    config = WalkTrainConfig(seed=options.train_seed, updates=updates)
+    if again:
+        config = WalkTrainConfig(seed=options.train_seed, updates=updates, learning_rate=AGAIN_RATE, stages=((8, 1.0),))
+    with tqdm(total=updates, desc="training", unit="update", disable=None) as bar:
+
+        def on_update(update: int, history: Any) -> None:
+            bar.n = update
+            bar.set_postfix(loss=f"{history.loss[-1]:.3f}", holdout=f"{history.holdout[-1]:.3f}")
+
+        model, history = train_walk(learn, held, robot.n, 1.0 / robot.rates.plan_hz, GaitClock.of(robot), config, on_update, base)
+    errors = velocity_errors(model, held, task.mppi.horizon)
+    parts = ("forward_m_s", "sideways_m_s", "turn_rad_s")
+    metrics = {"holdout": min(history.holdout)} | {
+        f"velocity_error_{task.mppi.horizon}_steps_{name}": float(v) for name, v in zip(parts, errors[-1], strict=True)
+    }
+    minutes = sum(card.minutes for card in cards)
+    hashes = {f"{source.name}/{name}": sha256 for source, card in zip(sources, cards, strict=True) for name, sha256 in card.runs.items()}
+    write_walk_bundle(
+        out, model, robot, task, WALK_COST_TERMS, held, metrics=metrics, name=f"{robot.name}-{cards[-1].scenario}", version=options.version,
+        command="taustack " + " ".join(sys.argv[1:]), falls=falls, seed=options.train_seed,
+        data=DataSource(scenario=cards[-1].scenario, seed=cards[-1].seed, minutes=round(minutes, 3), runs=hashes),
+    )  # fmt: skip
+    load_walk_bundle(out, robot)
+    if options.json:
+        write_json(options.json, metrics | {"minutes": minutes, "falls": falls})
+    rows = [[str(k + 1), *(f"{value:.3f}" for value in errors[k])] for k in sorted({0, len(errors) // 2, len(errors) - 1})]
+    print(table(["steps ahead, held-out runs", "forward [m/s]", "sideways [m/s]", "turn [rad/s], RMS"], rows))
+    print(f"{out}: verified; {minutes:g} minutes, {falls} falls")
+
+
+def read_sources(sources: list[Path], robot: LeggedConfig) -> tuple[list[WalkCard], list[WalkRun], list[WalkRun], int]:
+    """Cards, runs to learn from, held-out runs and falls of datasets.
+
+    Raises:
+        BadInput: one is of another robot or rate, or has fewer than two runs.
+    """
+    from taustack.models.walk_dataset import read_walks
+    from taustack.models.walk_train import split_walks
+
+    cards, learn, held, falls = list[Any](), list[Any](), list[Any](), 0
+    for source in sources:
+        card, runs = read_walks(source)
+        if card.joint_names != robot.joint_names or abs(card.dt - 1.0 / robot.rates.plan_hz) > 1e-9:
+            expected = f"{list(robot.joint_names)}, {1.0 / robot.rates.plan_hz}, as in robot.yaml"
+            raise BadInput(source / "dataset.yaml", "joint_names, dt", f"{list(card.joint_names)}, {card.dt}", expected)
+        ours, theirs = split_walks(runs, HOLDOUT)
+        cards, learn, held = [*cards, card], learn + ours, held + theirs
+        falls += card.falls
+    return cards, learn, held, falls
