@@ -23,12 +23,13 @@ from taustack.config import (
     Workspace,
 )
 from taustack.controllers.costs import COST_TERMS
-from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates, WalkTaskConfig
+from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates
 from taustack.obstacles import Obstacle
 from taustack.sim.faults import INFO, Fault
 from taustack.sim.legged_scenario import LeggedScenario
 from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import StrictModel
+from taustack.walk_task import WalkMPPIConfig, WalkTaskConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
 PATH = PROJECT / "docs" / "reference" / "parameters.md"
@@ -44,7 +45,7 @@ SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
         "`robots/<name>/robot.yaml` with `legs`; joints come leg by leg.",
         (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates),
     ),
-    "tasks/*.yaml of a robot on legs": ("`robots/<name>/tasks/<task>.yaml`.", (WalkTaskConfig,)),
+    "tasks/*.yaml of a robot on legs": ("`robots/<name>/tasks/<task>.yaml`.", (WalkTaskConfig, WalkMPPIConfig)),
     "scenarios of a robot on legs": ("`sim/scenarios/legged/*.yaml`, or any path given to `--scenario`.", (LeggedScenario,)),
 }
 
@@ -59,6 +60,7 @@ def type_name(annotation: Any) -> str:
         .replace("taustack.sim.scenario.", "")
         .replace("taustack.obstacles.", "")
         .replace("taustack.legged.", "")
+        .replace("taustack.walk_task.", "")
         .replace("|", "\\|")
     )
 

@@ -22,6 +22,7 @@ COLUMNS = {
     "goal": ("success_rate", "falls", "mean_speed_m_s", "limit_violations", "estimator_velocity_rms_m_s", "estimator_drift_share"),
     "velocity": ("falls", "rms_vx_m_s", "rms_vy_m_s", "rms_turn_rad_s", "limit_violations", "estimator_velocity_rms_m_s"),
     "push": ("kicks", "kicks_survived", "limit_violations"),
+    "push_hard": ("kicks", "kicks_survived", "limit_violations"),
     "stand": ("falls", "limit_violations"),
 }
 
