@@ -127,7 +127,7 @@ def towards(goal: FloatArray, state: WalkState, most: FloatArray) -> FloatArray:
     """Velocity (3,) that leads to a place (2,) on the floor: straight to it, turning to it on the way, slower before it.
 
     Args:
-        most: largest forward and sideways velocity [m/s] and turn [rad/s] (3,).
+        most: largest forward and sideways velocity [m/s] and turn [rad/s] (3,), each without the others: together they keep to the ellipsoid.
     """
     way = goal - state.base.position[:2]
     distance = float(np.hypot(*way))
@@ -137,7 +137,8 @@ def towards(goal: FloatArray, state: WalkState, most: FloatArray) -> FloatArray:
     ahead, aside = float(np.cos(heading)), float(np.sin(heading))
     speed = min(1.0, distance / SLOW_DOWN_M) / max(abs(ahead) / most[0], abs(aside) / most[1])
     turn = 0.0 if distance < SLOW_DOWN_M / 2 else float(np.clip(2.0 * heading, -most[2], most[2]))
-    return np.array([speed * ahead, speed * aside, turn])
+    velocity = np.array([speed * ahead, speed * aside, turn])
+    return np.asarray(velocity / max(1.0, float(np.linalg.norm(velocity / most))))
 
 
 def make_walk_law(kind: str, robot: LeggedConfig) -> WalkLaw:

@@ -56,7 +56,7 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkRow:
-    """50 times a second. t [s]; wanted, true and estimated local velocity (3,); true and estimated position (3,)."""
+    """50 times a second. t [s]; wanted, true and estimated local velocity (3,); true and estimated position (3,); qpos (nq,) of the simulation."""
 
     t: float
     wanted: FloatArray
@@ -64,6 +64,7 @@ class WalkRow:
     velocity_said: FloatArray
     position: FloatArray
     position_said: FloatArray
+    qpos: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def _row(t: float, wanted: FloatArray, state: WalkState, plant: LeggedPlant) -> 
     turn = float(plant.data.qvel[5])
     return WalkRow(
         t=t, wanted=wanted, velocity=np.array([c * vx + s * vy, c * vy - s * vx, turn]), velocity_said=state.base.local_velocity,
-        position=truth.position, position_said=state.base.position,
+        position=truth.position, position_said=state.base.position, qpos=plant.data.qpos.copy(),
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from taustack.sim.legged_scenario import LeggedScenario
 FloatArray = NDArray[np.float64]
 HOLD_S = (0.3, 1.6)
 """For which a velocity is kept."""
+SHARE = (0.3, 1.0)
+"""Of the largest strides that commands are drawn from."""
 KICK_EVERY_S, KICK_M_S, KICK_LASTS = (1.0, 4.0), 1.0, 3
 """Time between two kicks, the hardest of them, and the steps that one is felt."""
 FOLLOWS = (0.4, 1.4)
@@ -112,12 +114,11 @@ class _Kept:
 
 
 def _velocities(robot: LeggedConfig, rng: np.random.Generator, dt: float) -> _Kept:
-    """Velocities (3,) in all directions, up to the largest of the strides."""
+    """Velocities (3,) up to the largest of the strides, more of the smaller ones."""
     most = np.array(robot.gait.velocity)
 
     def draw() -> FloatArray:
-        way = rng.normal(size=3)
-        return np.asarray(most * way / np.linalg.norm(way) * rng.uniform())
+        return np.asarray(most * rng.uniform(-1, 1, 3) * rng.uniform(*SHARE))
 
     return _Kept(draw, lambda: float(rng.uniform(*HOLD_S)), dt)
 

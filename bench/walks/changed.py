@@ -68,7 +68,7 @@ def main() -> None:
             "mppi": replace(spec, planner=MPPI), "mppi again": replace(spec, planner=MPPI, bundle=out),
         }  # fmt: skip
         for name, row in rows.items():
-            done = evaluate_walks([replace(row, index=i) for i in range(options.episodes)], Workers(options.workers))
+            done = evaluate_walks([replace(row, index=i) for i in range(options.episodes)], Workers(count=options.workers))
             results.append({"scenario": scenario, "row": name} | done)
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))

@@ -46,7 +46,7 @@ def main() -> None:
             for task in ("goal", "velocity"):
                 spec = {"robot": robot.folder, "task": task, "scenario": "nominal", "planner": MPPI, "seed": options.seed, "bundle": out}
                 specs = [WalkSpec(index=i, **spec) for i in range(options.episodes)]
-                row |= {f"{task}_{key}": value for key, value in evaluate_walks(specs, Workers(options.workers)).items() if key != "failures"}
+                row |= {f"{task}_{key}": value for key, value in evaluate_walks(specs, Workers(count=options.workers)).items() if key != "failures"}
             results.append(row)
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))

@@ -53,7 +53,7 @@ def main() -> None:
             spec = {"robot": robot.folder, "task": task, "scenario": options.scenario, "planner": planner, "seed": options.seed, "bundle": bundle}
             specs = [WalkSpec(index=i, **spec) for i in range(options.episodes)]
             with tqdm(total=len(specs), desc=f"{task} {name}", disable=None) as bar:
-                results.append({"task": task, "row": name, "scenario": options.scenario} | evaluate_walks(specs, Workers(options.workers), bar.update))
+                results.append({"task": task, "row": name, "scenario": options.scenario} | evaluate_walks(specs, Workers(count=options.workers), bar.update))
             if options.json:
                 options.json.write_text(json.dumps(results, indent=1))
         shown = [[done["row"], *(_figure(done.get(column)) for column in COLUMNS[task])] for done in results if done["task"] == task]

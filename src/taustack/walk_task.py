@@ -25,7 +25,7 @@ class WalkMPPIConfig(StrictModel):
         default=(0.25, 0.15, 0.3, 0.06, 0.06), description="of the widest noise: forward, sideways [m/s], turn [rad/s], landing forward, sideways [m]"
     )
     noise_floor: Annotated[float, Field(gt=0, le=1, description="of the narrowest noise, as a share of the widest")] = 0.1
-    temperature: Positive = Field(default=0.05, description="as a share of the median of S - min S")
+    temperature: Positive = Field(default=0.1, description="as a share of the median of S - min S")
     latency_steps: Annotated[int, Field(ge=0, le=5, description="steps between a state and the effect of its plan")] = 1
 
 

@@ -212,6 +212,13 @@ def test_towards_a_goal_it_turns_to_it_and_walks(goal: tuple[float, float], sign
     assert tuple(np.sign(np.round(velocity, 6)).astype(int)) == signs
 
 
+def test_what_is_asked_at_once_keeps_to_the_ellipsoid_of_what_is_asked_alone() -> None:
+    most = np.array([0.8, 0.3, 1.0])
+    for bearing in np.linspace(-np.pi, np.pi, 25):
+        assert np.linalg.norm(towards(3 * np.array([np.cos(bearing), np.sin(bearing)]), state(), most) / most) <= 1 + 1e-9
+    np.testing.assert_allclose(towards(np.array([3.0, 0.0]), state(), most), [0.8, 0.0, 0.0], atol=1e-9)
+
+
 def test_at_the_goal_it_stands() -> None:
     assert not towards(np.array([1.0, 1.0]), state(position=(0.95, 1.02)), np.array([0.8, 0.3, 1.0])).any()
 

@@ -10,7 +10,7 @@ import pytest
 
 from taustack.cli import main
 from taustack.controllers.gait import GaitCommand
-from taustack.errors import BadInput, UnknownName
+from taustack.errors import BadInput, TaustackError, UnknownName
 from taustack.legged import LeggedConfig, load_legged
 from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
 from taustack.sim.legged_plant import LeggedPlant
@@ -100,6 +100,8 @@ def test_an_unknown_planner_names_the_choices(go2: LeggedConfig) -> None:
         (["train", "bundle", "go2", "--epochs", "3"], "--epochs: got 3, expected none for go2, which has legs"),
         (["train", "bundle", "panda", "--updates", "3"], "--updates: got 3, expected none for panda, which is an arm"),
         (["sim", "go2", "goal", "--bundle", "nowhere"], "nowhere"),
+        (["sim", "go2", "goal", "--video", "nowhere/walk.mp4"], "a file in a folder that is there"),
+        (["sim", "panda", "reach", "--video", "arm.mp4"], "--video: got arm.mp4, expected none for an arm"),
     ],
 )  # fmt: skip
 def test_what_belongs_to_the_other_kind_of_robot_is_refused(arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,3 +118,21 @@ def test_a_dataset_of_another_robot_is_refused(go2: LeggedConfig, tmp_path: Path
     write_walks(tmp_path / "d", [run, run], robot="x", joint_names=tuple("abcdefghijkl"), dt=0.02, scenario="nominal", seed=0)
     with pytest.raises(BadInput, match="joint_names"):
         read_sources([tmp_path / "d"], go2)
+
+
+def test_a_film_shows_the_robot_where_it_was(go2: LeggedConfig) -> None:
+    from taustack.cli.walk_video import HEIGHT, WIDTH, frames
+    from taustack.sim.legged_episode import Course, run_walk
+
+    task = load_walk_task(go2, "goal").model_copy(update={"timeout_s": 1.0})
+    done = run_walk(
+        LeggedPlant(go2), make_walk_planner("open_loop", go2, task, Path(), np.random.default_rng(0)), task, Course(yaw=0.0, goal=np.array([3.0, 0.0]))
+    )
+    np.testing.assert_allclose([row.qpos[:3] for row in done.rows], [row.position for row in done.rows], atol=1e-3)
+    try:
+        pictures = list(frames(go2, LeggedScenario(), done))
+    except TaustackError as error:
+        pytest.skip(str(error))
+    assert len(pictures) == 25
+    assert pictures[0].shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(pictures[-1].astype(int) - pictures[0].astype(int)).max() > 50

@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of goals, noise and sensors (default: %(default)s)")
     add_workers(command)
     command.add_argument("--log", type=Path, help="write a bag of the episodes into this folder; it must not be there yet")
+    command.add_argument("--video", type=Path, help="write a film of the first episode (robots on legs)")
     command.add_argument("--json", type=Path, help="write the metrics to this file")
     command.set_defaults(function=simulate)
 
@@ -53,6 +54,8 @@ def simulate(options: argparse.Namespace) -> int:
         raise BadInput("argument", "--episodes", options.episodes, "at least 1")
     if has_legs(options.robot):
         return simulate_walks(options)
+    if options.video is not None:
+        raise BadInput("argument", "--video", str(options.video), "none for an arm; `taustack run` films one")
     options.planner = options.planner or "direct"
     if options.planner not in PLANNERS:
         raise UnknownName("planner", options.planner, PLANNERS)

@@ -15,9 +15,10 @@ def simulate_walks(options: argparse.Namespace) -> int:
     """Episodes of a robot on legs; the law or planner is `--planner`."""
     from tqdm import tqdm
 
+    from taustack.cli.walk_video import write_video
     from taustack.controllers.walk_bundle import load_walk_bundle
     from taustack.legged import load_legged
-    from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks
+    from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
     from taustack.sim.legged_scenario import load_legged_scenario
     from taustack.sim.walk_planners import MPPI, WALK_PLANNERS
     from taustack.walk_task import load_walk_task
@@ -28,9 +29,11 @@ def simulate_walks(options: argparse.Namespace) -> int:
     for name in ("faults", "log"):
         if getattr(options, name) is not None:
             raise BadInput("argument", f"--{name}", str(getattr(options, name)), "none: robots on legs have no such thing yet")
+    if options.video is not None and not options.video.parent.is_dir():
+        raise BadInput("argument", "--video", str(options.video), f"a file in a folder that is there: {options.video.parent} is not")
     robot = load_legged(options.robot)
     load_walk_task(robot, options.task)
-    load_legged_scenario(options.scenario)
+    scenario = load_legged_scenario(options.scenario)
     bundle = options.bundle or robot.folder / "bundle"
     if planner == MPPI:
         load_walk_bundle(bundle, robot)
@@ -43,6 +46,9 @@ def simulate_walks(options: argparse.Namespace) -> int:
         write_json(options.json, metrics)
     rows = [[key, f"{value:.4g}" if isinstance(value, float) else str(value)] for key, value in metrics.items() if key != "failures"]
     print(table(["metric", "value"], rows))
+    if options.video is not None:
+        write_video(options.video, robot, scenario, walk(specs[0]))
+        print(f"video of episode 0: {options.video}")
     for failed in metrics["failures"]:
         print(f"episode {failed['episode']}: {failed['cause']} after {failed['at_s']} s")
     return 0
