@@ -128,7 +128,7 @@ def test_a_film_shows_the_robot_where_it_was(go2: LeggedConfig) -> None:
     done = run_walk(
         LeggedPlant(go2), make_walk_planner("open_loop", go2, task, Path(), np.random.default_rng(0)), task, Course(yaw=0.0, goal=np.array([3.0, 0.0]))
     )
-    np.testing.assert_allclose([row.qpos[:3] for row in done.rows], [row.position for row in done.rows], atol=1e-3)
+    np.testing.assert_allclose([row.qpos[:3] for row in done.rows], [row.position for row in done.rows], atol=5e-3)  # a step apart
     try:
         pictures = list(frames(go2, LeggedScenario(), done))
     except TaustackError as error:
