@@ -157,7 +157,7 @@ def test_feedback_bears_kicks_that_make_the_open_loop_fall(go2: LeggedConfig) ->
     specs = {
         law: [WalkSpec(robot=go2.folder, task="push", scenario="nominal", planner=law, seed=3, index=i) for i in range(4)] for law in ("feedback", "open_loop")
     }
-    assert evaluate_walks(specs["feedback"])["kicks_survived"] == 1.0
+    assert evaluate_walks(specs["feedback"])["kicks_survived"] > 0.9
     assert evaluate_walks(specs["open_loop"])["kicks_survived"] < 0.8
 
 
