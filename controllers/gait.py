@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.controllers.attitude import GRAVITY
 from taustack.controllers.legs import Legs
 from taustack.legged import LeggedConfig
 
 FloatArray = NDArray[np.float64]
-GRAVITY = 9.81
 JOINT_SHARE = 0.7
 """Of a joint's velocity limit that targets move with, whatever is asked."""
 LOWEST, HIGHEST = -0.1, 0.04

@@ -122,11 +122,8 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     contract = RobotContract.of(robot)
     about = {"taustack": contract.model_dump_json()}
-    mppi, members = task.mppi, model.config.members
-    group = max(2, round(mppi.samples / mppi.shards / members))
-    spec = PlanSpec(
-        planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
-    )
+    mppi = task.mppi
+    spec = PlanSpec.sized(PLAN_FILE, samples=mppi.samples, shards=mppi.shards, horizon=mppi.horizon, members=model.config.members, cost_terms=tuple(terms))
     bounds = ActionBounds.of(robot)
     step = MPPIPlanStep(model, chain, list(terms.values()), bounds, robot.clearance, (robot.q_min, robot.q_max))
     rng = torch.Generator().manual_seed(seed)
@@ -143,8 +140,8 @@ def write_bundle(
         manifest = Manifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
             contract=contract, state_layout=PARTS, delay_steps=delay_steps,
-            feature_mean=_rounded(model.feature_mean), feature_std=_rounded(model.feature_std),
-            target_mean=_rounded(model.target_mean), target_std=_rounded(model.target_std),
+            feature_mean=rounded(model.feature_mean), feature_std=rounded(model.feature_std),
+            target_mean=rounded(model.target_mean), target_std=rounded(model.target_std),
             plan=spec, data=data, metrics=metrics, files={path.name: sha256_of(path) for path in sorted(work.iterdir())},
         )  # fmt: skip
         (work / MANIFEST).write_text(yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, width=120))
@@ -152,7 +149,8 @@ def write_bundle(
     return manifest
 
 
-def _rounded(values: Tensor) -> tuple[float, ...]:
+def rounded(values: Tensor) -> tuple[float, ...]:
+    """As a manifest states them."""
     return tuple(float(f"{float(value):.8g}") for value in values)
 
 

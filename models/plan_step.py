@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble, asked_torque
+from taustack.models.mppi_update import Softmax, limited, of_member
 from taustack.obstacles import capsule_distances
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
@@ -53,22 +54,17 @@ class FoldedDynamics(nn.Module):
 
     def ahead(self, u: Tensor, dq_ref: Tensor, member_shift: int = 0) -> Tensor:
         """u, dq_ref (E, H, k, n) -> the reference's share of the first layer (E, H, k, width)."""
-        return torch.cat([u - dq_ref, dq_ref, torch.ones_like(u[..., :1])], -1) @ self._of(self.reference_weight, member_shift)
+        return torch.cat([u - dq_ref, dq_ref, torch.ones_like(u[..., :1])], -1) @ of_member(self.reference_weight, member_shift)
 
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
         """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n) and torque beyond the law's (E, B, n), joined."""
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
-        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ self._of(self.state_weight, member_shift) + reference)
+        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ of_member(self.state_weight, member_shift) + reference)
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
-            h = nn.functional.silu(h @ self._of(weight, member_shift) + self._of(bias, member_shift))
-        return h @ self._of(self.out, member_shift) + self._of(self.out_bias, member_shift)
-
-    @staticmethod
-    def _of(weight: Tensor, member_shift: int) -> Tensor:
-        """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
-        return torch.roll(weight, -member_shift, 0) if member_shift else weight
+            h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
+        return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
 
 
 class MPPIPlanStep(nn.Module):
@@ -120,7 +116,7 @@ class MPPIPlanStep(nn.Module):
         k = noise.shape[1]
         q, dq, q_ref, dq_ref = x.split(n)
         ahead = torch.arange(mean.shape[0]).reshape(-1, 1, 1)
-        u = self._limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref)
+        u = limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref, self.velocity_limit, self.rate_limit)
         before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
         references = q_ref + torch.cumsum(0.5 * self.dt * (before + u), 0)
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
@@ -137,31 +133,12 @@ class MPPIPlanStep(nn.Module):
             velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
-        total = weights @ terms
-        finite = torch.abs(total) < 1e30
-        total = torch.where(finite, total, torch.full_like(total, 3e38))
-        score = torch.exp(-(total - total.min()) / temperature)
-        share = score / score.sum()
-        zero = torch.zeros_like(share)
-
-        def expect(values: Tensor) -> Tensor:
-            return (torch.where(finite[:, None], values, zero[:, None]) * share[:, None]).sum(-2)
-
+        over = Softmax.of(weights @ terms, temperature)
         states = torch.cat([q_all, dq_all, references, u], -1)
-        expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
-        cost = (torch.where(finite, terms, zero) * share).sum(-1)
-        disagreement = (torch.where(finite, odds, zero) * share).sum(-1)
-        missing = (1.0 - finite.to(torch.float32)).sum()
-        return expect(u), expected, cost, disagreement, total, 1.0 / (share * share).sum(), missing
-
-    def _limited(self, wanted: Tensor, dq_ref: Tensor) -> Tensor:
-        """Actions (H, K, n) within the velocity bound and within the rate bound of the one before."""
-        wanted = torch.minimum(torch.maximum(wanted, -self.velocity_limit), self.velocity_limit)
-        previous, out = dq_ref.expand(wanted[:1].shape), []
-        for ask in wanted.split(1):
-            previous = torch.minimum(torch.maximum(ask, previous - self.rate_limit), previous + self.rate_limit)
-            out.append(previous)
-        return torch.cat(out)
+        expected = torch.cat([x.unsqueeze(0), over.of_vectors(states)], 0)
+        return (
+            over.of_vectors(u), expected, over.of_numbers(terms), over.of_numbers(odds), over.cost, over.effective_samples, over.missing,
+        )  # fmt: skip
 
     def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps."""

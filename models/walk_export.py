@@ -15,7 +15,7 @@ from torch import Tensor
 from taustack.legged import LeggedConfig
 from taustack.legged_layout import ACTIONS, LEARNED, NU
 from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, PlanSpec, Quantiles, sha256_of
-from taustack.models.export import PLAN_FILE, export_graph, put_in_place
+from taustack.models.export import PLAN_FILE, export_graph, put_in_place, rounded
 from taustack.models.walk_dataset import WalkRun
 from taustack.models.walk_dynamics import WalkEnsemble
 from taustack.models.walk_plan_step import INPUTS, OUTPUTS, WalkPlanStep, stride_steps
@@ -39,11 +39,8 @@ def write_walk_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     contract = LeggedContract.of(robot)
     about = {"taustack": contract.model_dump_json()}
-    mppi, members = task.mppi, model.config.members
-    group = max(2, round(mppi.samples / mppi.shards / members))
-    spec = PlanSpec(
-        planner="mppi", file=PLAN_FILE, samples_per_shard=group * members, shards=mppi.shards, horizon=mppi.horizon, members=members, cost_terms=tuple(terms)
-    )
+    mppi = task.mppi
+    spec = PlanSpec.sized(PLAN_FILE, samples=mppi.samples, shards=mppi.shards, horizon=mppi.horizon, members=model.config.members, cost_terms=tuple(terms))
     x, u = (part[:, 0] for part in windows(held, 1))
     rng = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
@@ -58,8 +55,8 @@ def write_walk_bundle(
         manifest = WalkManifest(
             name=name, version=version, created=datetime.now(UTC).strftime("%Y-%m-%d"), code_version=code_version(), command=command, task=task.name,
             contract=contract, state_layout=LEARNED, action_layout=ACTIONS, plan=spec, data=data, falls=falls, metrics=metrics,
-            feature_mean=_rounded(model.feature_mean), feature_std=_rounded(model.feature_std), target_mean=_rounded(model.target_mean),
-            target_std=_rounded(model.target_std), disagreement=disagreement(model, x, u),
+            feature_mean=rounded(model.feature_mean), feature_std=rounded(model.feature_std), target_mean=rounded(model.target_mean),
+            target_std=rounded(model.target_std), disagreement=disagreement(model, x, u),
             files={path.name: sha256_of(path) for path in sorted(work.iterdir())},
         )  # fmt: skip
         (work / MANIFEST).write_text(yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, width=120))
@@ -83,7 +80,3 @@ def _plan_example(x: Tensor, model: WalkEnsemble, spec: PlanSpec, rng: torch.Gen
         x, torch.tensor([0.5, 0.1, -0.2]), torch.tensor(float(spec.horizon)), torch.zeros(spec.horizon, NU), noise.contiguous(),
         torch.full((len(spec.cost_terms),), 0.5), torch.tensor(1.0),
     )  # fmt: skip
-
-
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(float(f"{float(value):.8g}") for value in values)

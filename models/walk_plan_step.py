@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from taustack.legged_layout import NU
+from taustack.models.mppi_update import Softmax, limited, of_member
 from taustack.models.walk_dynamics import WalkEnsemble
 from taustack.walk_rollout import WalkCostTerm, WalkRollout
 
@@ -38,19 +39,14 @@ class FoldedWalk(nn.Module):
 
     def ahead(self, known: Tensor, member_shift: int = 0) -> Tensor:
         """Strides before, clock, strides after (E, H, k, 2 nu + 2) -> their share of the first layer (E, H, k, width)."""
-        return torch.cat([known, torch.ones_like(known[..., :1])], -1) @ _of(self.ahead_weight, member_shift)
+        return torch.cat([known, torch.ones_like(known[..., :1])], -1) @ of_member(self.ahead_weight, member_shift)
 
     def forward(self, z: Tensor, ahead: Tensor, member_shift: int = 0) -> Tensor:
         """z (E, B, learned), ahead (E, B, width) -> its change (E, B, learned)."""
-        h = nn.functional.silu(z @ _of(self.state_weight, member_shift) + ahead)
+        h = nn.functional.silu(z @ of_member(self.state_weight, member_shift) + ahead)
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
-            h = nn.functional.silu(h @ _of(weight, member_shift) + _of(bias, member_shift))
-        return h @ _of(self.out, member_shift) + _of(self.out_bias, member_shift)
-
-
-def _of(weight: Tensor, member_shift: int) -> Tensor:
-    """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
-    return torch.roll(weight, -member_shift, 0) if member_shift else weight
+            h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
+        return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
 
 
 class WalkPlanStep(nn.Module):
@@ -81,7 +77,7 @@ class WalkPlanStep(nn.Module):
         horizon, k = noise.shape[0], noise.shape[1]
         before = x[self.n_learned : self.n_learned + NU]
         steps = torch.arange(horizon).reshape(-1, 1, 1)
-        u = self._limited(mean.unsqueeze(1) + noise * (steps < trust), before)
+        u = limited(mean.unsqueeze(1) + noise * (steps < trust), before, self.most, self.change)  # what the gait makes of actions
         clock = self._clock(x[-2:], horizon)
         z, odds = self._rollout(x[: self.n_learned], before, u, clock)
         up, velocity, rate = z[..., :3], z[..., 3:6], z[..., 6:9]
@@ -90,30 +86,12 @@ class WalkPlanStep(nn.Module):
             disagreement=odds,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
-        total = weights @ terms
-        finite = torch.abs(total) < 1e30
-        total = torch.where(finite, total, torch.full_like(total, 3e38))
-        score = torch.exp(-(total - total.min()) / temperature)
-        share = score / score.sum()
-        zero = torch.zeros_like(share)
-
-        def expect(values: Tensor) -> Tensor:
-            return (torch.where(finite[:, None], values, zero[:, None]) * share[:, None]).sum(-2)
-
+        over = Softmax.of(weights @ terms, temperature)
         states = torch.cat([z, u, clock[1:].unsqueeze(1).expand(horizon, k, 2)], -1)
-        expected = torch.cat([x.unsqueeze(0), expect(states)], 0)
-        cost, disagreement = ((torch.where(finite, values, zero) * share).sum(-1) for values in (terms, odds))
-        missing = (1.0 - finite.to(torch.float32)).sum()
-        return expect(u), expected, cost, disagreement, total, 1.0 / (share * share).sum(), missing
-
-    def _limited(self, wanted: Tensor, before: Tensor) -> Tensor:
-        """Strides (H, K, nu) within their bounds, as fast as they may change: what the gait makes of actions."""
-        wanted = torch.minimum(torch.maximum(wanted, -self.most), self.most)
-        previous, out = before.expand(wanted[:1].shape), []
-        for ask in wanted.split(1):
-            previous = torch.minimum(torch.maximum(ask, previous - self.change), previous + self.change)
-            out.append(previous)
-        return torch.cat(out)
+        expected = torch.cat([x.unsqueeze(0), over.of_vectors(states)], 0)
+        return (
+            over.of_vectors(u), expected, over.of_numbers(terms), over.of_numbers(odds), over.cost, over.effective_samples, over.missing,
+        )  # fmt: skip
 
     def _clock(self, now: Tensor, horizon: int) -> Tensor:
         """Sine and cosine of the phase (H+1, 2), now and after each step."""

@@ -7,6 +7,7 @@ estimator's state; cost terms, noise and update are those of the learned planner
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -117,8 +118,9 @@ class MujocoWalkMPPI:
         """Controls (K, H * ticks, nu of the model) by the gait: the law's feed-forward folded into the position that it pulls to."""
         samples = u.shape[1]
         gait = self._gait
-        many = {name: np.repeat(getattr(state.gait, name)[None], samples, 0) for name in ("velocity", "landing", "feet", "lifted")}
-        gait.go_on(type(state.gait)(phase=state.gait.phase, walks=state.gait.walks, **many))
+        now = state.gait
+        many = [np.repeat(part[None], samples, 0) for part in (now.velocity, now.landing, now.feet, now.lifted)]
+        gait.go_on(replace(now, velocity=many[0], landing=many[1], feet=many[2], lifted=many[3]))
         out = np.empty((samples, self._horizon * self._each, self._model.nu))
         for tick in range(out.shape[1]):
             action = u[tick // self._each]

@@ -60,6 +60,12 @@ class PlanSpec(StrictModel):
     members: int
     cost_terms: tuple[str, ...]
 
+    @classmethod
+    def sized(cls, file: str, *, samples: int, shards: int, horizon: int, members: int, cost_terms: tuple[str, ...]) -> PlanSpec:
+        """With about so many samples over all shards: each member has the same number of them in each shard, at least two."""
+        group = max(2, round(samples / shards / members))
+        return cls(planner="mppi", file=file, samples_per_shard=group * members, shards=shards, horizon=horizon, members=members, cost_terms=cost_terms)
+
 
 class TDMSpec(StrictModel):
     """The temporal difference model of a bundle, over joint positions, and the graph that plans chains of subgoals over it."""

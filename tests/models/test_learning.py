@@ -20,6 +20,7 @@ from taustack.manifest import DataSource, RobotContract
 from taustack.models.dataset import Run, read_dataset, write_dataset
 from taustack.models.ensemble import DynamicsEnsemble, EnsembleConfig
 from taustack.models.export import DYNAMICS_OUTPUTS, PARITY, export_graph, write_bundle
+from taustack.models.mppi_update import limited
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.models.train_dynamics import TrainConfig, open_loop_errors, split_by_run, train
 from taustack.obstacles import Obstacle, obstacle_rows
@@ -208,7 +209,7 @@ def test_the_plan_step_rolls_out_what_the_ensemble_predicts(untrained: DynamicsE
     x, mean, noise = args[0], args[5], args[6]
     with torch.no_grad():
         _, states, *_ = step(*args[:8], torch.tensor(1e9), args[9])  # so warm that all samples weigh the same
-        u = step._limited(mean.unsqueeze(1) + noise, x[21:])
+        u = limited(mean.unsqueeze(1) + noise, x[21:], step.velocity_limit, step.rate_limit)
         state = x.expand(5, 2, -1)
         plain = [x]
         for t in range(noise.shape[0]):
@@ -250,7 +251,7 @@ def test_mppi_weights_the_actions_by_the_softmax_of_their_cost(untrained: Dynami
     step, args = plan_module(untrained, robot, chain), example(robot, samples=20)
     with torch.no_grad():
         mean, _, cost, _, sample_cost, effective, _ = step(*args)
-        u = step._limited(args[5].unsqueeze(1) + args[6], args[0][21:])
+        u = limited(args[5].unsqueeze(1) + args[6], args[0][21:], step.velocity_limit, step.rate_limit)
     share = torch.softmax(-(sample_cost - sample_cost.min()) / 0.7, 0)
     np.testing.assert_allclose(mean.numpy(), (u * share[:, None]).sum(1).numpy(), atol=1e-6)
     assert float(effective) == pytest.approx(float(1 / (share**2).sum()), rel=1e-4)

@@ -104,7 +104,7 @@ def test_a_dataset_is_read_as_it_was_written_and_refused_once_altered(runs: list
     write_walks(tmp_path / "short", [short], robot="go2", joint_names=go2.joint_names, dt=0.02, scenario="nominal", seed=0)
     with pytest.raises(BadInput, match="shapes"):
         read_walks(tmp_path / "short")
-    (folder / "run_0000.npz").write_bytes(b"PK")
+    (folder / "run_000.npz").write_bytes(b"PK")
     with pytest.raises(BadInput, match="sha256"):
         read_walks(folder)
 

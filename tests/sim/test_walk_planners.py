@@ -99,6 +99,9 @@ def test_an_unknown_planner_names_the_choices(go2: LeggedConfig) -> None:
     [
         (["train", "bundle", "go2", "--epochs", "3"], "--epochs: got 3, expected none for go2, which has legs"),
         (["train", "bundle", "panda", "--updates", "3"], "--updates: got 3, expected none for panda, which is an arm"),
+        (["train", "bundle", "go2", "--updates", "0"], "--updates: got 0, expected at least 1"),
+        (["train", "bundle", "go2", "--minutes", "0"], "--minutes: got 0"),
+        (["train", "bundle", "go2", "--start", "nowhere"], "nowhere"),
         (["sim", "go2", "goal", "--bundle", "nowhere"], "nowhere"),
         (["sim", "go2", "goal", "--video", "nowhere/walk.mp4"], "a file in a folder that is there"),
         (["sim", "panda", "reach", "--video", "arm.mp4"], "--video: got arm.mp4, expected none for an arm"),

@@ -69,25 +69,37 @@ def _walk_job(job: tuple[Path, str, float, list[int], Path | None, str]) -> list
 
 def collect_walks(options: argparse.Namespace) -> int:
     """`taustack collect`."""
-    collect_walks_to(options, options.out, options.minutes or MINUTES, options.seed, None)
+    collect_walks_to(options, options.out, MINUTES if options.minutes is None else options.minutes, options.seed, None)
     return 0
 
 
 def train_walk_bundle(options: argparse.Namespace) -> int:
     """`taustack train bundle`: from nothing, or from another bundle's walks on."""
-    minutes = options.minutes or MINUTES
+    from taustack.controllers.walk_bundle import load_walk_bundle
+    from taustack.legged import load_legged
+    from taustack.manifest import MANIFEST, sha256_of
+
+    _check_updates(options)
+    minutes = MINUTES if options.minutes is None else options.minutes
     tag = f"{Path(options.robot).name}_{Path(options.scenario).stem}_{minutes:g}min_seed{options.seed}"
     sources: list[Path] = []
     first = options.start
-    if first is None:
+    if first is not None:
+        load_walk_bundle(first, load_legged(options.robot))  # refused before anything is walked
+    else:
         sources.append(_walked(options, options.work / f"{tag}_random", RANDOM_SHARE * minutes, None))
         first = options.work / f"{tag}_train{options.train_seed}_first"
-        _train(options, sources, first, None, (options.updates or UPDATES) // 2)
+        _train(options, sources, first, None, max(1, (UPDATES if options.updates is None else options.updates) // 2))
         minutes *= 1 - RANDOM_SHARE
-    name = f"{tag}_train{options.train_seed}_own" if options.start is None else f"{tag}_own_{Path(options.start).name}"
-    sources.append(_walked(options, options.work / name, minutes, first))
+    own = options.work / f"{tag}_own_{sha256_of(first / MANIFEST)[:8]}"  # of this very bundle
+    sources.append(_walked(options, own, minutes, first))
     _train(options, sources, options.out, options.start, options.updates)
     return 0
+
+
+def _check_updates(options: argparse.Namespace) -> None:
+    if options.updates is not None and options.updates < 1:
+        raise BadInput("argument", "--updates", options.updates, "at least 1")
 
 
 def _walked(options: argparse.Namespace, folder: Path, minutes: float, bundle: Path | None) -> Path:
@@ -98,6 +110,7 @@ def _walked(options: argparse.Namespace, folder: Path, minutes: float, bundle: P
 
 def train_walk_dynamics(options: argparse.Namespace) -> int:
     """`taustack train dynamics`."""
+    _check_updates(options)
     _train(options, [options.data], options.out, options.start, options.updates)
     return 0
 
@@ -121,9 +134,7 @@ def _train(options: argparse.Namespace, sources: list[Path], out: Path, start: P
         if term not in WALK_COST_TERMS:
             raise UnknownName(f"cost term of task {task.name}", term, WALK_COST_TERMS)
     again = start is not None
-    updates = updates or (AGAIN_UPDATES if again else UPDATES)
-    if updates < 1:
-        raise BadInput("argument", "--updates", updates, "at least 1")
+    updates = (AGAIN_UPDATES if again else UPDATES) if updates is None else updates
     base = read_walk_ensemble(start, robot) if start is not None else None
     cards, learn, held, falls = read_sources(sources, robot)
     config = WalkTrainConfig(seed=options.train_seed, updates=updates)

@@ -1,0 +1,59 @@
+"""What plan steps of MPPI share: bounds on actions, the softmax over samples, weights by member. Traced into the exported graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def of_member(weight: Tensor, member_shift: int) -> Tensor:
+    """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
+    return torch.roll(weight, -member_shift, 0) if member_shift else weight
+
+
+def limited(wanted: Tensor, before: Tensor, most: Tensor, change: Tensor) -> Tensor:
+    """Actions (H, K, nu) within +-most, and each within `change` of the one before."""
+    wanted = torch.minimum(torch.maximum(wanted, -most), most)
+    previous, out = before.expand(wanted[:1].shape), []
+    for ask in wanted.split(1):
+        previous = torch.minimum(torch.maximum(ask, previous - change), previous + change)
+        out.append(previous)
+    return torch.cat(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax:
+    """Shares (K,) of the samples by -(S - min S) / temperature; cost (K,) is S, 3e38 where it was not finite."""
+
+    cost: Tensor
+    finite: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, total: Tensor, temperature: Tensor) -> Softmax:
+        """Of costs (K,) [Williams et al. 2017, eq. 34]."""
+        finite = torch.abs(total) < 1e30
+        cost = torch.where(finite, total, torch.full_like(total, 3e38))
+        score = torch.exp(-(cost - cost.min()) / temperature)
+        return cls(cost=cost, finite=finite, share=score / score.sum())
+
+    def of_vectors(self, values: Tensor) -> Tensor:
+        """Expectation (..., m) of values (..., K, m)."""
+        zero = torch.zeros_like(self.share)
+        return (torch.where(self.finite[:, None], values, zero[:, None]) * self.share[:, None]).sum(-2)
+
+    def of_numbers(self, values: Tensor) -> Tensor:
+        """Expectation (...) of values (..., K)."""
+        return (torch.where(self.finite, values, torch.zeros_like(self.share)) * self.share).sum(-1)
+
+    @property
+    def effective_samples(self) -> Tensor:
+        """1 over the sum of squared shares ()."""
+        return 1.0 / (self.share * self.share).sum()
+
+    @property
+    def missing(self) -> Tensor:
+        """Samples that were not finite ()."""
+        return (1.0 - self.finite.to(torch.float32)).sum()
