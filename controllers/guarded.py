@@ -80,6 +80,12 @@ class Guarded:
         """What is in the way from now on."""
         self._planner.set_obstacles(obstacles)
 
+    def go_on_with(self, planner: SubgoalPlanner, last: Subgoal) -> SubgoalPlanner:
+        """Another planner, which has just chosen `last` for the goal that begins, goes on from there; returns the one of before."""
+        planner, self._planner = self._planner, planner
+        self._last, self._first, self.fault = last, False, ""
+        return planner
+
     def reset(self) -> None:
         """Forget earlier choices: another goal, or the robot was moved."""
         self._planner.reset()

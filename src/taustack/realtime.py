@@ -85,6 +85,12 @@ def ask_for_real_time(priority: int) -> str | None:
     return None
 
 
+def take_priority(priority: int) -> None:
+    """For a thread of a process that has said already what it cannot have: SCHED_FIFO if it is wanted and can be had."""
+    if real_time_wanted():
+        ask_for_real_time(priority)
+
+
 def give_way() -> None:
     """No priority for the calling thread: it works when nothing else wants to."""
     with contextlib.suppress(PermissionError, OSError):

@@ -28,7 +28,7 @@ from taustack.controllers.tdm_policy import TDMPolicy
 from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName, WayBlocked
 from taustack.layout import Measured
 from taustack.obstacles import Obstacle
-from taustack.realtime import ask_for_real_time, freeze_garbage, give_way, real_time_wanted
+from taustack.realtime import freeze_garbage, give_way, take_priority
 from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
@@ -96,8 +96,7 @@ class Controller(Node):
         if stop.is_set() or self._model is None:
             return
         bundle, self.bundle_name = self._announced(self._model)
-        if real_time_wanted():
-            ask_for_real_time(PRIORITY - 5)  # planning gives way to the threads that receive
+        take_priority(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=SHARDS) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor, first_seq=time.time_ns() // 1000)
             chain = chain_from_model(compile_model(self.robot), self.robot)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future as Work
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -16,6 +17,7 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 from taustack.errors import TaustackError
 from taustack.realtime import ask_for_real_time, real_time_wanted
@@ -109,6 +111,13 @@ def leave(code: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+async def done_in(work: Work[object], executor: Executor) -> None:
+    """For a coroutine of the executor: wait until something in another thread is done, while other callbacks go on."""
+    done = Future(executor=executor)
+    work.add_done_callback(lambda _: executor.create_task(done.set_result, True))
+    await done
 
 
 def _spin(executor: Executor, stop: StopFlag) -> None:

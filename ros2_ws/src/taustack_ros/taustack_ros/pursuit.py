@@ -16,6 +16,7 @@ from taustack.config import RobotConfig
 from taustack.controllers.subgoals import Subgoal
 from taustack.obstacles import Obstacle, obstacle_rows, point_distances
 
+SAME_M = 1e-3  # a subgoal that moved by less is not sent again
 FLOOD = 20  # goals in a second; more are refused
 
 
@@ -46,6 +47,7 @@ class Pursuit:
     subgoal: Subgoal | None = None
     sent: np.ndarray | None = None
     due: float = 0.0
+    choosing: bool = False
     moving: bool = False
     error: float = float("nan")
     entered: float | None = None
@@ -57,6 +59,13 @@ class Pursuit:
             self.entered = None
         elif self.entered is None:
             self.entered = now
+
+    def is_new(self, subgoal: np.ndarray) -> bool:
+        """True if a subgoal, a point (3,) [m] and maybe joint positions, is another one than was sent last; it counts as sent then."""
+        if self.sent is not None and self.sent.size == subgoal.size and np.abs(subgoal - self.sent).max() <= SAME_M:
+            return False
+        self.sent = subgoal
+        return True
 
     def held(self, now: float) -> bool:
         """True once it stayed within the tolerance for hold_s."""

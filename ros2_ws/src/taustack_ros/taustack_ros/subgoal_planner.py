@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future as Work
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -18,18 +21,19 @@ from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
 from taustack.config import load_robot, load_task
-from taustack.controllers.bundle import load_bundle
-from taustack.controllers.guarded import ChoiceTimes, Guarded
+from taustack.controllers.bundle import Bundle, load_bundle
+from taustack.controllers.chooser import Choice, Chooser, Pair
+from taustack.controllers.guarded import ChoiceTimes
 from taustack.controllers.subgoal_kinds import KINDS, OVER_A_MODEL, make_subgoal_planner
 from taustack.controllers.subgoals import Direct
-from taustack.controllers.subgoals import SubgoalPlanner as Subgoals
 from taustack.errors import BadInput, TaustackError
 from taustack.layout import RobotState
 from taustack.obstacles import Obstacle
+from taustack.realtime import take_priority
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
-from taustack_ros.process import leave, run_node, write_statistics
+from taustack_ros.process import done_in, leave, run_node, write_statistics
 from taustack_ros.pursuit import Flood, Pursuit, fault_of, feedback_of, place_fault, point_of
 
 STALE_STATE_S = 0.5
@@ -37,8 +41,10 @@ SILENT_S = 1.0  # without a sign of life the controller is taken for dead
 WATCH_S = 0.1  # without states; with them it looks at each
 START_S = 8.0  # until a plan is followed at last; after that the goal's own time runs
 SLOW_START_S = 0.5
-SAME_M = 1e-3  # a subgoal that moved by less is not sent again
 REACH_M = 0.05  # a goal that the model says will be missed by more is out of reach
+HANGS_S = 10.0  # a choice that takes longer never ends; on a busy machine one may take a second
+MOST_ASKED = 4
+PRIORITY = 20  # of choices, as of planning
 WHEN_OUT_OF_REACH = ("refuse", "warn")
 
 
@@ -52,13 +58,12 @@ class SubgoalPlanner(Node):
         kind = self._kind = parameters.choice(self, "kind", "direct", KINDS, "how subgoals are chosen")
         asked = parameters.choice(self, "out_of_reach", "refuse", WHEN_OUT_OF_REACH, "what becomes of goals that the planner calls so")
         self._when_out_of_reach = parameters.one_of(WHEN_OUT_OF_REACH, asked)
-        self._asked: np.ndarray | None = None
-        self._over_model: dict[str, Subgoals] = {}
-        self._askers: dict[str, Subgoals] = {}
-        self._direct = Direct(self.task.subgoals.speed)
+        self._over_model: dict[str, Pair] = {}
         self._times, self._run_dir = ChoiceTimes(), parameters.text(self, "run_dir", "", "folder for the run's statistics, empty for none")
-        first = self._direct if kind in OVER_A_MODEL else make_subgoal_planner(kind, self.robot, self.task)
-        self._planner, self._ready = Guarded(first, self._direct, times=self._times), kind not in OVER_A_MODEL
+        self._ready, self._asked = kind not in OVER_A_MODEL, 0
+        self._chooser = Chooser(
+            self._pair(kind if self._ready else "direct"), Direct(self.task.subgoals.speed), self._times, begin=partial(take_priority, PRIORITY)
+        )
         self.add_on_set_parameters_callback(self._on_parameters)
         self._joints: JointMap | None = None
         self._state: RobotState | None = None
@@ -77,14 +82,26 @@ class SubgoalPlanner(Node):
         self._server = ActionServer(
             self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT,
             goal_service_qos_profile=topics.GOALS, result_service_qos_profile=topics.GOALS,
+            callback_group=ReentrantCallbackGroup(),  # an answer that is waited for would hold up all callbacks of its group
         )  # fmt: skip
 
     def run(self, stop: StopFlag) -> None:
         """Serve until stopped; then no subgoal stays active."""
         while not stop.wait(0.1):
             pass
+        self._chooser.close()
         self._send(None)
         write_statistics(self._run_dir, "subgoals.json", {"kind": self._kind, **self._times.figures()})
+
+    @property
+    def progress_at(self) -> float:
+        """Monotonic [s]: now, unless a choice hangs; then there are no signs of life, and the supervisor starts the node anew."""
+        busy_s = self._chooser.busy_s()
+        return time.monotonic() - (busy_s if busy_s > HANGS_S else 0.0)
+
+    def _pair(self, kind: str, bundle: Bundle | None = None) -> Pair:
+        one, other = (make_subgoal_planner(kind, self.robot, self.task, bundle) for _ in range(2))
+        return one, other
 
     def _on_state(self, message: msg.RobotState) -> None:
         try:
@@ -103,7 +120,7 @@ class SubgoalPlanner(Node):
         except BadInput as error:
             self.get_logger().error(f"the obstacles of before stay: {error}", throttle_duration_sec=2.0)
             return
-        self._planner.set_obstacles(self._obstacles)
+        self._chooser.set_obstacles(self._obstacles)
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """Another kind takes over with the next subgoal."""
@@ -119,15 +136,10 @@ class SubgoalPlanner(Node):
 
     def _use(self, kind: str) -> None:
         """Plan subgoals with a kind from now on. Raises as `make_subgoal_planner`; then the one of before stays."""
-        if kind not in OVER_A_MODEL:
-            planner = make_subgoal_planner(kind, self.robot, self.task)
-        elif kind in self._over_model:
-            planner = self._over_model[kind]
-        else:
+        if kind in OVER_A_MODEL and kind not in self._over_model:
             raise BadInput("topic model", "", "no bundle with a temporal difference model yet", f"one, for subgoals by {kind}")
-        planner.set_obstacles(self._obstacles)
-        planner.reset()
-        self._planner, self._kind, self._ready = Guarded(planner, self._direct, times=self._times), kind, True
+        self._chooser.use(self._over_model[kind] if kind in OVER_A_MODEL else self._pair(kind), self._obstacles)
+        self._kind, self._ready = kind, True
 
     def _on_model(self, message: msg.Model) -> None:
         """Another bundle is live: verified here as well, beside the work, it takes over with the next subgoal."""
@@ -140,8 +152,7 @@ class SubgoalPlanner(Node):
             if bundle.sha256 != message.sha256:
                 raise BadInput(message.path, "sha256", bundle.sha256, f"{message.sha256}, as announced on `model`")
             kinds = OVER_A_MODEL if bundle.manifest.tdm is not None else ()
-            pairs = {kind: [make_subgoal_planner(kind, self.robot, self.task, bundle) for _ in range(2)] for kind in kinds}
-            self._over_model, self._askers = ({kind: pair[i] for kind, pair in pairs.items()} for i in range(2))
+            self._over_model = {kind: self._pair(kind, bundle) for kind in kinds}
             if self._kind in OVER_A_MODEL:
                 self._use(self._kind)
         except TaustackError as error:
@@ -159,20 +170,24 @@ class SubgoalPlanner(Node):
         if self._forbidden and self._pursuit is not None:
             self._finish(self._pursuit, f"stopped: {self._forbidden}")
 
-    def _on_goal(self, request: ReachGoal.Goal) -> GoalResponse:
-        fault = self._fault(request)
-        if fault is not None:
+    async def _on_goal(self, request: ReachGoal.Goal) -> GoalResponse:
+        fault = self._fault(request) or self._not_now() or await self._out_of_reach(request) or self._not_now()  # much may come meanwhile
+        if fault:
             self.get_logger().warning(f"reach_goal refused: {fault}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
     def _fault(self, request: ReachGoal.Goal) -> str | None:
-        """What is wrong with a goal, or None."""
-        now, point = time.monotonic(), point_of(request)
-        if (flooded := self._flood.fault(now)) is not None:
+        """What is wrong with a goal, or with so many of them, or None."""
+        if (flooded := self._flood.fault(time.monotonic())) is not None:
             return flooded
-        if (fault := fault_of(request, self.robot.base_frame) or place_fault(point, self.robot, self._obstacles)) is not None:
-            return fault
+        if self._asked >= MOST_ASKED:
+            return f"goals: got one more while ways to {self._asked} are looked for, expected fewer at once"
+        return fault_of(request, self.robot.base_frame) or place_fault(point_of(request), self.robot, self._obstacles)
+
+    def _not_now(self) -> str | None:
+        """Why no goal can begin, or None."""
+        now = time.monotonic()
         if not self._ready:
             return f"model: got none with a temporal difference model yet, expected one for subgoals by {self._kind}"
         if self._forbidden:
@@ -181,39 +196,26 @@ class SubgoalPlanner(Node):
             return "controller: got no sign of life of it, expected a running one"
         if self._state is None or now - self._received_at > STALE_STATE_S:
             return "robot_state: got none lately, expected a running driver"
-        return self._out_of_reach(self._state, point, request.tolerance or self.task.success.tolerance)
+        return None
 
-    def _out_of_reach(self, state: RobotState, point: np.ndarray, tolerance: float) -> str | None:
+    async def _out_of_reach(self, request: ReachGoal.Goal) -> str | None:
         """What a planner that knows says of a goal that cannot be reached; only said in the log if `out_of_reach` asks for no more."""
-        planner, now = self._asker(), time.monotonic()
-        if planner is None:
+        assert self._state is not None
+        point, tolerance = point_of(request), request.tolerance or self.task.success.tolerance
+        self._asked += 1
+        answer = self._chooser.ask(self._state, point)
+        try:
+            await done_in(answer, self.executor)
+        finally:
+            self._asked -= 1
+        left_m = answer.result().left_m
+        if left_m is None or left_m <= max(tolerance, REACH_M):
             return None
-        planner.reset()
-        chosen = planner.choose(state, point)
-        self._asked = point if planner is self._planner else None
-        self._wait_out(time.monotonic() - now)
-        if chosen.left_m is None or chosen.left_m <= max(tolerance, REACH_M):
-            return None
-        fault = f"target.point: got {point.tolist()}, out of reach by {1e3 * chosen.left_m:.0f} mm, expected one that the arm can come to"
+        fault = f"target.point: got {point.tolist()}, out of reach by {1e3 * left_m:.0f} mm, expected one that the arm can come to"
         if self._when_out_of_reach == "refuse":
             return fault
         self.get_logger().warning(f"reach_goal goes on: {fault}")
         return None
-
-    def _wait_out(self, took_s: float) -> None:
-        """States and signs of life that came while a choice was made wait in line: that is no silence."""
-        self._received_at += took_s
-        self._controller_at += took_s
-
-    def _asker(self) -> Guarded | None:
-        """Who answers: the one that works, or, while it leads to a goal and must not lose its way for a question, another of its kind."""
-        if self._pursuit is None:
-            return self._planner
-        if self._kind not in self._askers:
-            return None
-        asker = Guarded(self._askers[self._kind], self._direct)
-        asker.set_obstacles(self._obstacles)
-        return asker
 
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
         request, success = handle.request, self.task.success
@@ -225,30 +227,33 @@ class SubgoalPlanner(Node):
             self._finish(self._pursuit, "preempted by a newer goal")
         assert self._state is not None
         pursuit.look(self._state.ee, pursuit.started)
-        if self._asked is None or not np.array_equal(self._asked, pursuit.goal):  # else the way was just looked for
-            self._planner.reset()
-        self._asked, self._pursuit = None, pursuit
+        self._pursuit = pursuit
         self._lead(pursuit, pursuit.started)
         return await pursuit.done
 
     def _lead(self, pursuit: Pursuit, now: float) -> None:
-        """Choose a subgoal if it is time to, and send it if it is another one."""
-        assert self._state is not None
-        if now < pursuit.due:
+        """Ask for a subgoal if it is time to."""
+        if now < pursuit.due or pursuit.choosing:
             return
-        pursuit.due = now + 1 / self.task.subgoals.rate_hz
-        planner = self._planner  # another thread may exchange it
-        chosen = planner.choose(self._state, pursuit.goal)
-        if planner.fault:
-            then = "; straight to the goal from now on, until `kind` is set" if planner.given_up else ""
-            self.get_logger().error(f"subgoals by {self._kind}: {planner.fault}{then}", throttle_duration_sec=0.0 if then else 1.0)
-        self._wait_out(time.monotonic() - now)
-        if not chosen.free:
+        assert self._state is not None
+        pursuit.due, pursuit.choosing = now + 1 / self.task.subgoals.rate_hz, True
+        choice = self._chooser.lead(self._state, pursuit.goal, fresh=pursuit.subgoal is None)
+        choice.add_done_callback(lambda done: self.executor.create_task(self._led, pursuit, done))
+
+    def _led(self, pursuit: Pursuit, done: Work[Choice]) -> None:
+        """A subgoal was chosen: send it if it is another one, and its goal still runs."""
+        pursuit.choosing = False
+        if done.cancelled() or pursuit is not self._pursuit:
+            return
+        choice = done.result()
+        if choice.fault:
+            then = "; straight to the goal from now on, until `kind` is set" if choice.given_up else ""
+            self.get_logger().error(f"subgoals by {self._kind}: {choice.fault}{then}", throttle_duration_sec=0.0 if then else 1.0)
+        if not choice.subgoal.free:
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
-        pursuit.subgoal = chosen
-        if pursuit.sent is None or pursuit.sent.size != chosen.goal.size or np.abs(chosen.goal - pursuit.sent).max() > SAME_M:
-            pursuit.sent = chosen.goal
-            self._send(chosen.goal)
+        pursuit.subgoal = choice.subgoal
+        if pursuit.is_new(choice.subgoal.goal):
+            self._send(choice.subgoal.goal)
 
     def _watch(self) -> None:
         """Follow the running goal: feedback, success, or why it ends."""
