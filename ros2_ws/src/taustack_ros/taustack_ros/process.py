@@ -116,7 +116,12 @@ def leave(code: int) -> NoReturn:
 async def done_in(work: Work[object], executor: Executor) -> None:
     """For a coroutine of the executor: wait until something in another thread is done, while other callbacks go on."""
     done = Future(executor=executor)
-    work.add_done_callback(lambda _: executor.create_task(done.set_result, True))
+
+    def tell(_: object) -> None:
+        done.set_result(True)
+        executor.wake()  # else the coroutine goes on with the next message or timer only
+
+    work.add_done_callback(tell)
     await done
 
 
