@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 
 from taustack.config import RobotConfig
+from taustack.controllers.following import Signals
 from taustack.controllers.hardware import Hardware
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.plan import Plan
-from taustack.controllers.tracker import Signals, Tracker
+from taustack.controllers.tracker import Tracker
 from taustack.layout import Measured
 from taustack.realtime import Durations
 

@@ -10,17 +10,15 @@ from typing import Any
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
 from taustack.controllers.keep_out import KeepOut
+from taustack.controllers.requests import Requests
 from taustack.controllers.shared_hardware import SharedHardware
-from taustack.controllers.tracker import Signals
-from taustack.controllers.wire import Request, TrackerState, pack_status, pack_tracker_state, reader, unpack_plan, unpack_request, writer
-from taustack.errors import UnknownName
+from taustack.controllers.wire import TrackerState, pack_status, pack_tracker_state, reader, unpack_plan, writer
 from taustack.log_thread import LogThread
 from taustack.realtime import Durations, freeze_garbage, run_periodic, steal_share
 from taustack.stop_flag import StopFlag
 
 STATUS_EVERY_S = 0.1
 STOP_LIMIT_S = 3.0
-SOURCES = {"bridge": ("request", "the ROS graph"), "terminal": ("terminal", "the terminal"), "supervisor": ("supervisor", "the supervisor")}
 FIRST_MEASUREMENT_S = 20.0
 
 
@@ -37,25 +35,24 @@ class TrackerProcess:
     def __init__(
         self, robot: RobotConfig, folder: Path, keep_out: KeepOut | None, clock: Callable[[], float] = time.monotonic, required: tuple[str, ...] = ()
     ) -> None:
-        for name in required:
-            if name not in SOURCES:
-                raise UnknownName("e-stop source", name, SOURCES)
-        self.robot, self.clock, self.required = robot, clock, required
+        self.robot, self.clock = robot, clock
+        self._requests = Requests(folder, robot.safety.bridge_timeout_s, required)
         self.hardware = SharedHardware(folder, robot.n, clock)
         self._plans = reader(folder, "plan")
-        self._sources = {name: reader(folder, channel) for name, (channel, _) in SOURCES.items()}
         self._states, self._status = writer(folder, "state"), writer(folder, "status")
-        for channel in (self._plans, *self._sources.values()):
-            channel.new()  # what a run before this one said is not for us
+        self._plans.new()  # what a run before this one said is not for us
         self.core = DriverCore(robot, self.hardware, keep_out)
         self.lateness, self.work = Durations(), Durations()
-        self.unreadable = 0
-        self._newest: dict[str, Request] = {}
-        self._resets = dict.fromkeys(SOURCES, -1)
+        self._unreadable = 0
         self._status_at = 0.0
         self._steal = steal_share()
         self._said = 0
         self._log = LogThread()
+
+    @property
+    def unreadable(self) -> int:
+        """Messages that were none."""
+        return self._unreadable + self._requests.unreadable
 
     def run(self, stop: StopFlag) -> None:
         """Tick until stopped and at rest."""
@@ -85,8 +82,8 @@ class TrackerProcess:
             try:
                 self.core.offer(unpack_plan(data))
             except ValueError:
-                self.unreadable += 1
-        signals = self._signals(now, hold)
+                self._unreadable += 1
+        signals = self._requests.signals(now, hold)
         self.core.tick(now, signals)
         tracker, newest = self.core.tracker, self.core.newest
         assert newest is not None
@@ -97,32 +94,6 @@ class TrackerProcess:
             self._status_at = now
             self._status.write(pack_status(self.status()))
             self._say()
-
-    def _signals(self, now: float, hold: str | None) -> Signals:
-        """What bridge, terminal and supervisor ask; a message is a sign of life, silence of the bridge a hold."""
-        estop: dict[str, bool] = {}
-        reset = False
-        for source, channel in self._sources.items():
-            messages = channel.new()
-            if messages:
-                try:
-                    request = unpack_request(messages[-1])
-                except ValueError:  # no sign of life
-                    self.unreadable += 1
-                    continue
-                self._newest[source] = request
-                estop[SOURCES[source][1]] = request.estop
-                reset |= 0 <= self._resets[source] < request.resets
-                self._resets[source] = request.resets
-        bridge = self._newest.get("bridge")
-        missing = next((name for name in ("bridge", *self.required) if name not in self._newest), None)
-        if hold is None and missing is not None:
-            hold = f"waiting for {SOURCES[missing][1]}"
-        elif hold is None and bridge is not None and now - bridge.t > self.robot.safety.bridge_timeout_s:
-            hold = "no sign of life from the driver node"
-        elif hold is None and bridge is not None:
-            hold = bridge.hold or None
-        return Signals(hold=hold, estop=estop, reset=reset)
 
     def status(self) -> dict[str, Any]:
         """What is known of the tracker, for diagnostics and the run's summary."""
@@ -147,5 +118,6 @@ class TrackerProcess:
         """Let all channels go."""
         self._log.close()
         self.hardware.close()
-        for channel in (self._plans, *self._sources.values(), self._states, self._status):
+        self._requests.close()
+        for channel in (self._plans, self._states, self._status):
             channel.close()

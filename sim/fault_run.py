@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
+from taustack.controllers.following import Signals, Transition
 from taustack.controllers.plan import Plan
 from taustack.controllers.planner import Planner
-from taustack.controllers.tracker import Signals, Transition
 from taustack.errors import PlanFailed
 from taustack.layout import State
 from taustack.sim.episode import LimitJudge

@@ -96,7 +96,20 @@ class Clearance(StrictModel):
     spheres: tuple[Sphere, ...] = Field(default=(), description="parts of the robot that keep clear")
 
 
-class SafetyConfig(StrictModel):
+class Timeouts(StrictModel):
+    """How long the layer below the planner waits for others."""
+
+    sensor_timeout_s: Positive = Field(default=0.02, description="age of the newest measurement that is trusted [s]")
+    sensor_clear_s: Positive = Field(default=0.2, description="time without a sensor fault until plans are followed again [s]")
+    command_timeout_s: Positive = Field(default=0.02, description="the robot stops by itself without a command for this long [s]")
+    plan_timeout_s: Positive = Field(default=0.1, description="a plan is followed for this long after it took effect [s]")
+    bridge_timeout_s: Positive = Field(default=0.1, description="hold without a sign of life from the driver node for this long [s]")
+    estop_timeout_s: Positive = Field(default=0.25, description="an e-stop source that is silent for this long counts as pressed [s]")
+    estop_topic_timeout_s: Positive = Field(default=0.5, description="the same for sources on the topic `estop`, where discovery may delay a message [s]")
+    damp_after_s: Positive | None = Field(default=None, description="time of holding after which the robot is damped [s]; absent: it holds for good")
+
+
+class SafetyConfig(Timeouts):
     """What the layer below the planner keeps, and how long it waits for others."""
 
     box_low: Vector3 = Field(default=(-10.0, -10.0, -10.0), description="lower corner of the box that every moving part stays in [m]")
@@ -106,14 +119,6 @@ class SafetyConfig(StrictModel):
     largest_error: Positive = Field(default=0.3, description="between reference and measured position; beyond it the robot is damped [rad or m]")
     response_s: Annotated[float, Field(ge=0, description="the robot may follow its reference this late before it counts as load [s]")] = 0.1
     overload_s: Positive = Field(default=0.1, description="time at the torque limit until the robot is damped [s]")
-    sensor_timeout_s: Positive = Field(default=0.02, description="age of the newest measurement that is trusted [s]")
-    sensor_clear_s: Positive = Field(default=0.2, description="time without a sensor fault until plans are followed again [s]")
-    command_timeout_s: Positive = Field(default=0.02, description="the robot stops by itself without a command for this long [s]")
-    plan_timeout_s: Positive = Field(default=0.1, description="a plan is followed for this long after it took effect [s]")
-    bridge_timeout_s: Positive = Field(default=0.1, description="hold without a sign of life from the driver node for this long [s]")
-    estop_timeout_s: Positive = Field(default=0.25, description="an e-stop source that is silent for this long counts as pressed [s]")
-    estop_topic_timeout_s: Positive = Field(default=0.5, description="the same for sources on the topic `estop`, where discovery may delay a message [s]")
-    damp_after_s: Positive | None = Field(default=None, description="time of holding after which the robot is damped [s]; absent: it holds for good")
 
 
 class RobotConfig(StrictModel):

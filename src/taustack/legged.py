@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from taustack.config import Positive, Vector3
+from taustack.config import Positive, Timeouts, Vector3
 from taustack.errors import BadInput
 from taustack.robot_folders import has_legs, robot_folder
 from taustack.strict_yaml import StrictModel, load
@@ -76,12 +76,22 @@ class FallConfig(StrictModel):
     tilt: Positive = Field(description="of the base, at most [rad]")
 
 
+class LegSafetyConfig(Timeouts):
+    """What the layer below the planner watches, and how long it waits for others."""
+
+    plan_timeout_s: Positive = Field(default=0.2, description="a plan is followed for this long after it took effect [s]; a stride takes longer")
+    low_s: Positive = Field(default=0.1, description="time below the height of a fall until the robot counts as fallen [s]")
+    turn_rate: Positive = Field(default=30.0, description="most that the gyro can mean [rad/s]")
+    acceleration: Positive = Field(default=300.0, description="most that the accelerometer can mean [m/s^2]")
+
+
 class LegRates(StrictModel):
     """How often what happens; each divides the one before."""
 
     plant_hz: Positive = Field(default=500.0, description="law of the motors and simulation [Hz]")
     tracker_hz: Positive = Field(default=500.0, description="trajectory generators and estimator [Hz]")
     plan_hz: Positive = Field(default=50.0, description="commands [Hz]")
+    state_hz: Positive = Field(default=100.0, description="states to those who plan [Hz]")
 
 
 class LeggedConfig(StrictModel):
@@ -92,9 +102,11 @@ class LeggedConfig(StrictModel):
     model: str = Field(description="MJCF file in the robot's folder")
     base_body: str = Field(description="body that moves freely and carries the IMU")
     mass: Positive = Field(description="of the whole robot, which its legs carry [kg]")
+    base_frame: str = Field(default="odom", description="frame of goals and of the base's place: where its odometry began")
     rates: LegRates = Field(default=LegRates(), description="see LegRates")
     gait: GaitConfig = Field(description="see GaitConfig")
     fall: FallConfig = Field(description="see FallConfig")
+    safety: LegSafetyConfig = Field(default=LegSafetyConfig(), description="see LegSafetyConfig")
     joints: Annotated[tuple[LegJointConfig, ...], Field(min_length=PARTS, description="three a leg, in the legs' order")]
     legs: Annotated[tuple[LegConfig, ...], Field(min_length=1)]
     folder: Path = Field(default=Path(), exclude=True)

@@ -9,8 +9,9 @@ import pytest
 
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
+from taustack.controllers.following import Signals
 from taustack.controllers.plan import Plan
-from taustack.controllers.tracker import Signals, Tracker
+from taustack.controllers.tracker import Tracker
 from taustack.layout import RobotState
 from taustack.sim.plant import MujocoPlant
 
@@ -159,7 +160,7 @@ def test_a_reset_while_the_reference_moves_is_refused(rig: Rig) -> None:
     rig.moving().signals = Signals(reset=True)
     rig.run(DT)
     assert rig.tracker.epoch == 0
-    assert rig.tracker.refused["reset"] == 1
+    assert rig.tracker.dropped["reset"] == 1
     assert rig.tracker.state == "running"
 
 
@@ -356,7 +357,7 @@ def test_a_damped_arm_sinks_slowly_and_takes_no_reference(core: DriverCore) -> N
     drive(core, DT)
     plant = core.hardware
     assert isinstance(plant, MujocoPlant)
-    core.tracker.state = "damped"
+    core.tracker.following.state = "damped"
     drive(core, 1.0, first_seq=1)
     assert plant.self_stop.damped
     assert np.abs(plant.truth().dq).max() < 0.05
