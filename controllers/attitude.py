@@ -35,6 +35,18 @@ def from_yaw(yaw: float) -> FloatArray:
     return np.array([math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])
 
 
+LEVEL = np.array([0.0, 0.0, 1.0])
+
+
+def upright(yaw: float, up: FloatArray) -> FloatArray:
+    """Quaternion (4,) wxyz with this heading [rad] of a base that has the vertical up (3,) in its frame, as an accelerometer at rest says."""
+    roll, pitch = math.atan2(up[1], up[2]), math.atan2(-up[0], math.hypot(up[1], up[2]))
+    cr, sr, cp, sp, cy, sy = (f(0.5 * angle) for angle in (roll, pitch, yaw) for f in (math.cos, math.sin))
+    return np.array([
+        cr * cp * cy + sr * sp * sy, sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy,
+    ])  # fmt: skip
+
+
 class AttitudeFilter:
     """See the module.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.attitude import GRAVITY, AttitudeFilter, from_yaw, rotation, yaw_of
+from taustack.controllers.attitude import GRAVITY, LEVEL, AttitudeFilter, rotation, upright, yaw_of
 from taustack.controllers.compiled import FLOAT, INT, NOTHING, STORE, STORE_MATRIX, compiled
 from taustack.controllers.legs import Legs
 from taustack.legged import PARTS, LeggedConfig
@@ -26,6 +26,8 @@ PLACE_STD, SPEED_STD = 0.004, 0.15
 """Of a foot's place and velocity by the legs' kinematics [m], [m/s]."""
 FLOOR_STD = 0.02
 """Of the floor's height under a foot that stands, from where the feet began: the floor is taken as flat [m]."""
+TOUCHING = 0.06
+"""Of a calf's largest torque, from which its foot counts as on the floor: half of what it takes to stand on four."""
 OUTLIER = 16.0
 """Square of a foot's slip in standard deviations from which it is not believed."""
 
@@ -67,6 +69,11 @@ class BaseEstimate:
         return np.array([c * vx + s * vy, c * vy - s * vx, self.turn_rate[2]])
 
 
+def carrying_torque(robot: LeggedConfig) -> FloatArray:
+    """Torques (L,) of the calves [N m] beyond which a leg carries more than itself."""
+    return np.asarray(TOUCHING * robot.of_joints("torque").reshape(-1, PARTS)[:, -1])
+
+
 class BaseEstimator:
     """See the module.
 
@@ -78,12 +85,12 @@ class BaseEstimator:
     def __init__(self, robot: LeggedConfig, dt: float) -> None:
         self.legs, self.dt, self._attitude = Legs(robot), dt, AttitudeFilter()
         self._count = 6 + PARTS * self.legs.count
-        self._touching = 0.15 * robot.of_joints("torque").reshape(-1, PARTS)[:, -1]
+        self._touching = carrying_torque(robot)
         self.reset(np.zeros(3), 0.0, robot.of_joints("home"))
 
-    def reset(self, position: FloatArray, yaw: float, q: FloatArray) -> None:
-        """Begin here, level and at rest, with the feet where joint positions q (n,) have them."""
-        self._attitude.reset(from_yaw(yaw))
+    def reset(self, position: FloatArray, yaw: float, q: FloatArray, up: FloatArray = LEVEL) -> None:
+        """Begin here and at rest, with the vertical up (3,) in the base frame, and the feet where joint positions q (n,) have them."""
+        self._attitude.reset(upright(yaw, up))
         feet = position + self.legs.feet(q) @ rotation(self._attitude.quaternion).T
         self._x = np.concatenate([position, np.zeros(3), feet.ravel()])
         self._p = np.diag(np.concatenate([np.full(3, 1e-6), np.full(3, 1e-4), np.full(PARTS * self.legs.count, 1e-4)]))

@@ -42,11 +42,9 @@ class DriverCore:
     def tick(self, now: float, signals: Signals = Signals()) -> None:
         """One tracker tick at driver time `now` [s]. The e-stop of the hardware is heard here."""
         sample = self.hardware.read()
-        estop = {"the robot": self.hardware.estop_pressed, **signals.estop}
         while self._incoming:
             self.tracker.offer(self._incoming.popleft(), now)
-        asked = Signals(hold=signals.hold, estop=estop, reset=signals.reset, self_stopped=self.hardware.self_stopped)
-        reference = self.tracker.step(now, sample, asked)
+        reference = self.tracker.step(now, sample, signals.heard("the robot", self.hardware.estop_pressed, self.hardware.self_stopped))
         if self.tracker.damped:
             self.hardware.damp()
         elif self.tracker.commands:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ class Signals:
     estop: dict[str, bool] = field(default_factory=dict)
     reset: bool = False
     self_stopped: bool = False
+
+    def heard(self, source: str, estop: bool, self_stopped: bool) -> Signals:
+        """With what the robot itself says."""
+        return replace(self, estop={source: estop, **self.estop}, self_stopped=self_stopped)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,11 @@ class Gait:
         self._last = q
         return LegTargets(q=q, dq=dq, torque=self._carrying(q), stance=self._stance)
 
+    def standing(self, q: FloatArray) -> LegTargets:
+        """Targets at rest at joint positions q (n,), with the weight on all feet; the gait itself stays where it is."""
+        self._stance = np.ones(len(self._offsets), dtype=bool)
+        return LegTargets(q=q, dq=np.zeros_like(q), torque=self._carrying(q), stance=self._stance)
+
     def _follow(self, command: GaitCommand) -> None:
         """Strides towards the command, and the clock; a walk ends at a beat, once the feet are together."""
         state, beat = self.state, self.dt * self.config.frequency

@@ -37,14 +37,7 @@ class SharedHardware:
         Raises:
             TaustackError: none came.
         """
-        until = self.clock() + timeout_s
-        while not self.look():
-            if stop is not None and stop.is_set():
-                return False
-            if self.clock() > until:
-                raise TaustackError(f"no measurement from the robot within {timeout_s:g} s: is its process running?")
-            time.sleep(0.01)
-        return True
+        return wait_for_measurement(self.look, timeout_s, stop, self.clock)
 
     def look(self) -> bool:
         """Take in the newest measurement, which `read` gives until the next look; False before the first one came.
@@ -83,3 +76,19 @@ class SharedHardware:
         """Let the channels go."""
         self._measurements.close()
         self._commands.close()
+
+
+def wait_for_measurement(look: Callable[[], bool], timeout_s: float, stop: StopFlag | None, clock: Callable[[], float]) -> bool:
+    """Look until there is one; False if `stop` was set before it came.
+
+    Raises:
+        TaustackError: none came within timeout_s [s].
+    """
+    until = clock() + timeout_s
+    while not look():
+        if stop is not None and stop.is_set():
+            return False
+        if clock() > until:
+            raise TaustackError(f"no measurement from the robot within {timeout_s:g} s: is its process running?")
+        time.sleep(0.01)
+    return True

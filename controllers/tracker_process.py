@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
+from taustack.controllers.following import Following
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.requests import Requests
 from taustack.controllers.shared_hardware import SharedHardware
@@ -46,8 +47,7 @@ class TrackerProcess:
         self._unreadable = 0
         self._status_at = 0.0
         self._steal = steal_share()
-        self._said = 0
-        self._log = LogThread()
+        self._said = Said(self.core.tracker.following)
 
     @property
     def unreadable(self) -> int:
@@ -56,21 +56,10 @@ class TrackerProcess:
 
     def run(self, stop: StopFlag) -> None:
         """Tick until stopped and at rest."""
-        if not self.hardware.wait(FIRST_MEASUREMENT_S, stop):
-            return
-        stopped_at: float | None = None
-
-        def step(deadline: float, ticks: int) -> bool:
-            nonlocal stopped_at
-            if stop.is_set() and stopped_at is None:
-                stopped_at = deadline
-            self.tick(f"stopping: {stop.reason}" if stopped_at is not None else None)
-            at_rest = self.core.at_rest or self.core.tracker.damped
-            return stopped_at is None or (not at_rest and deadline - stopped_at < STOP_LIMIT_S)
-
-        freeze_garbage()
-        run_periodic(self.core.tracker.dt, step, self.lateness, self.clock)
-        self._say()
+        if self.hardware.wait(FIRST_MEASUREMENT_S, stop):
+            tracker = self.core.tracker
+            run_until_at_rest(tracker.dt, self.tick, lambda: self.core.at_rest or tracker.damped, self.lateness, self.clock, stop)
+            self._said.say()
 
     def tick(self, hold: str | None = None) -> None:
         """One tick at the clock's time."""
@@ -93,31 +82,64 @@ class TrackerProcess:
         if now - self._status_at >= STATUS_EVERY_S:
             self._status_at = now
             self._status.write(pack_status(self.status()))
-            self._say()
+            self._said.say()
 
     def status(self) -> dict[str, Any]:
         """What is known of the tracker, for diagnostics and the run's summary."""
-        tracker, gate = self.core.tracker, self.core.tracker.gate
-        return {
-            "t": self.clock(), "state": tracker.state, "reason": tracker.reason, "estop": tracker.estop.latched or "", "epoch": tracker.epoch,
-            "ticks": self.lateness.total, "skipped": self.lateness.skipped, "lateness_ms": self.lateness.percentiles_ms(),
-            "work_ms": self.work.percentiles_ms(), "state_age_ms": self.core.state_age.percentiles_ms(), "accepted": gate.accepted,
-            "deadline_misses": gate.deadline_misses, "dropped": dict(tracker.dropped), "acted": dict(tracker.acted), "acted_most": tracker.acted_most,
-            "sensor_faults": dict(tracker.sensors.faults), "at_rest": self.core.at_rest, "unreadable": self.unreadable,
-            "steal_share": steal_share(self._steal[:2])[2],
+        tracker, timing = self.core.tracker, {"lateness": self.lateness, "work": self.work, "state_age": self.core.state_age}
+        return status_of(tracker.following, self.clock(), timing, steal_share(self._steal[:2])[2]) | {
+            "acted": dict(tracker.acted), "acted_most": tracker.acted_most, "sensor_faults": dict(tracker.sensors.faults), "at_rest": self.core.at_rest,
+            "unreadable": self.unreadable,
         }  # fmt: skip
-
-    def _say(self) -> None:
-        """Transitions since the last time, to the log."""
-        tracker = self.core.tracker
-        for change in list(tracker.journal)[len(tracker.journal) - min(len(tracker.journal), tracker.transitions - self._said) :]:
-            self._log.say(f"{change.before} -> {change.after}: {change.reason}")
-        self._said = tracker.transitions
 
     def close(self) -> None:
         """Let all channels go."""
-        self._log.close()
+        self._said.close()
         self.hardware.close()
         self._requests.close()
         for channel in (self._plans, self._states, self._status):
             channel.close()
+
+
+class Said:
+    """Tells the changes of a tracker's state to the log, each once."""
+
+    def __init__(self, following: Following) -> None:
+        self._following, self._told, self._log = following, 0, LogThread()
+
+    def say(self) -> None:
+        """Those since the last time."""
+        journal, count = self._following.journal, self._following.transitions
+        for change in list(journal)[len(journal) - min(len(journal), count - self._told) :]:
+            self._log.say(f"{change.before} -> {change.after}: {change.reason}")
+        self._told = count
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def run_until_at_rest(
+    dt: float, tick: Callable[[str | None], None], at_rest: Callable[[], bool], lateness: Durations, clock: Callable[[], float], stop: StopFlag
+) -> None:
+    """Call tick(why to hold) every dt [s] until `stop` is set and the robot rests, or has had STOP_LIMIT_S for it."""
+    stopped_at: float | None = None
+
+    def step(deadline: float, ticks: int) -> bool:
+        nonlocal stopped_at
+        if stop.is_set() and stopped_at is None:
+            stopped_at = deadline
+        tick(f"stopping: {stop.reason}" if stopped_at is not None else None)
+        return stopped_at is None or (not at_rest() and deadline - stopped_at < STOP_LIMIT_S)
+
+    freeze_garbage()
+    run_periodic(dt, step, lateness, clock)
+
+
+def status_of(following: Following, now: float, timing: Mapping[str, Durations], steal: float) -> dict[str, Any]:
+    """The part of a tracker's status that is the same for all robots."""
+    gate, lateness = following.gate, timing["lateness"]
+    return {
+        "t": now, "state": following.state, "reason": following.reason, "estop": following.estop.latched or "", "epoch": following.epoch,
+        "ticks": lateness.total, "skipped": lateness.skipped, "accepted": gate.accepted, "deadline_misses": gate.deadline_misses,
+        "dropped": dict(following.dropped), "steal_share": steal,
+    } | {f"{name}_ms": durations.percentiles_ms() for name, durations in timing.items()}  # fmt: skip

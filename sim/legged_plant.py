@@ -18,6 +18,7 @@ from taustack.sim.legged_scenario import LeggedScenario
 FloatArray = NDArray[np.float64]
 CLEAR_M = 0.005  # of the feet over the floor at a start
 MASS_SHARE = 0.02  # by which the mass that a robot's file states may differ from its model's
+BRAKE = 4.0  # times the law's damping, of joints that follow nothing
 KICK_S = 0.05  # that a kick lasts: an IMU sees it
 
 
@@ -82,11 +83,22 @@ class LeggedPlant:
         while len(self._targets) > 1 + round(self.scenario.delay_s / self.dt):
             self._targets.popleft()
 
+    def damp(self) -> None:
+        """Nothing is followed any more, the joints are braked, until targets are written again."""
+        self._targets.clear()
+
+    def joints(self) -> tuple[FloatArray, FloatArray]:
+        """Positions and velocities (n,) as they are, without noise."""
+        return self.data.qpos[self._q], self.data.qvel[self._dq]
+
     def step(self) -> None:
         """Advance by one step of dt [s]."""
-        target = self._targets[0]
-        q, dq = self.data.qpos[self._q], self.data.qvel[self._dq]
-        asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq + target.torque
+        q, dq = self.joints()
+        if self._targets:
+            target = self._targets[0]
+            asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq + target.torque
+        else:
+            asked = -BRAKE * self._damping * dq
         self.torque = np.clip(asked, -self._limit, self._limit)
         self.data.ctrl[self._ctrl] = self.torque
         self.data.xfrc_applied[self._base, :3] = self._push if self.data.time < self._push_until else 0.0

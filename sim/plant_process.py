@@ -1,22 +1,16 @@
-"""The simulated robot as a process of its own: impedance law, own watchdog, faults, and the true course of the run."""
+"""The simulated robot as a process of its own, in real time: commands and measurements pass through shared memory."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from taustack.config import RobotConfig
-from taustack.controllers.wire import CommandOut, Measurement, pack_measurement, reader, unpack_command, writer
-from taustack.layout import RobotState
+from taustack.controllers.wire import reader, writer
 from taustack.realtime import Durations, freeze_garbage, run_periodic
-from taustack.sim.faulty_robot import FaultyRobot
-from taustack.sim.plant import MujocoPlant
-from taustack.sim.scenario import Scenario
+from taustack.sim.trace import Trace
 from taustack.stop_flag import StopFlag
 
 TRACE_S = 120.0  # the newest part of the run that is kept
@@ -25,50 +19,57 @@ CATCH_UP_S = 1.0  # at most that is made up for after the process did not run: a
 AFTER_STOP_S = 0.5  # the robot outlives who commands it, so that its watchdog ends the motion
 
 
-class Trace:
-    """The truth, one row a tracker period: t, self_stopped, damped, then q, dq, q_ref, dq_ref, torque (n each) and the end effector (3)."""
+class Timed(Protocol):
+    """A command with its time, monotonic [s]."""
 
-    def __init__(self, n: int, rows: int) -> None:
-        self.n, self.rows = n, np.zeros((rows, 6 + 5 * n))
-        self.count = 0
-
-    def add(self, t: float, truth: RobotState, *, self_stopped: bool, damped: bool) -> None:
-        """Keep the plant's state as the newest row."""
-        row = self.rows[self.count % len(self.rows)]
-        row[0], row[1], row[2] = t, self_stopped, damped
-        row[3:] = np.concatenate((truth.ee, truth.q, truth.dq, truth.q_ref, truth.dq_ref, truth.torque))
-        self.count += 1
-
-    def columns(self) -> dict[str, NDArray[np.float64]]:
-        """The rows by name, the oldest first."""
-        kept, n = min(self.count, len(self.rows)), self.n
-        rows = self.rows[np.arange(self.count - kept, self.count) % len(self.rows)]
-        vectors = {name: rows[:, 6 + i * n : 6 + (i + 1) * n] for i, name in enumerate(("q", "dq", "q_ref", "dq_ref", "torque"))}
-        return {"t": rows[:, 0], "self_stopped": rows[:, 1], "damped": rows[:, 2], "ee": rows[:, 3:6], **vectors}
+    @property
+    def t(self) -> float: ...
 
 
-class PlantProcess:
+C = TypeVar("C", bound=Timed)
+
+
+class Simulated(Protocol[C]):
+    """A robot that a process simulates; C: its commands."""
+
+    period_s: float
+    """Of the tracker: what `advance` simulates."""
+    trace: Trace
+
+    def unpack(self, data: bytes) -> C:
+        """A command. Raises ValueError if it is none."""
+        ...
+
+    def take(self, command: C) -> None:
+        """Follow a command from now on, unless the robot's own watchdog refuses it."""
+        ...
+
+    def advance(self, end: float) -> None:
+        """One period that ends at a time (monotonic, [s])."""
+        ...
+
+    def measured(self, deadline: float) -> bytes:
+        """The newest measurement, as taken at a time (monotonic, [s])."""
+        ...
+
+
+class PlantProcess(Generic[C]):
     """Commands in, measurements out, at the tracker's rate.
 
     Args:
-        robot, scenario: what is simulated, with its faults; their times count from the first command.
+        simulated: the robot.
         folder: the session's channels.
     """
 
-    def __init__(self, robot: RobotConfig, scenario: Scenario, folder: Path) -> None:
-        self.robot = robot
-        rng = np.random.default_rng(0)
-        self.plant = MujocoPlant(robot, scenario, rng)
-        self.hardware = FaultyRobot(self.plant, scenario.faults, rng)
+    def __init__(self, simulated: Simulated[C], folder: Path) -> None:
+        self.simulated = simulated
         self._commands, self._measurements = reader(folder, "command"), writer(folder, "measurement")
         self._commands.new()  # what a run before this one commanded is not for us
-        self._waiting: deque[CommandOut] = deque()
-        self.trace = Trace(robot.n, round(TRACE_S * robot.rates.plant_hz))
+        self._waiting: deque[C] = deque()
         self.lateness = Durations()
         self.unreadable = 0
         # One wake-up a tracker period: the commands come no faster, and each wake-up costs a busy machine more than a step.
-        self._steps = round(robot.rates.plant_hz / robot.rates.tracker_hz)
-        self.period_s = self._steps * self.plant.dt
+        self.period_s = simulated.period_s
 
     def run(self, stop: StopFlag) -> None:
         """Step until stopped."""
@@ -95,20 +96,15 @@ class PlantProcess:
         for left in range(periods - 1, max(-1, periods - 1 - round(CATCH_UP_S / self.period_s)), -1):
             end = deadline - left * self.period_s
             self._take_until(end)
-            for _ in range(self._steps):
-                self.hardware.step()
-            self.trace.add(end, self.plant.truth(), self_stopped=self.plant.self_stopped, damped=self.plant.self_stop.damped)
+            self.simulated.advance(end)
         self._take_until(deadline)
-        state = self.hardware.read()
-        lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
-        measured = dataclasses.replace(state, t=deadline - lag)
-        self._measurements.write(pack_measurement(Measurement(state=measured, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped)))
+        self._measurements.write(self.simulated.measured(deadline))
 
     def _hear(self, deadline: float) -> None:
         """Queue what came. A command of a time that is none, or far ahead, would hold up all behind it."""
         for data in self._commands.new():
             try:
-                command = unpack_command(data, self.robot.n)
+                command = self.simulated.unpack(data)
             except ValueError:
                 self.unreadable += 1
                 continue
@@ -119,18 +115,12 @@ class PlantProcess:
 
     def _take_until(self, end: float) -> None:
         while self._waiting and self._waiting[0].t <= end + TINY_S:
-            self._take(self._waiting.popleft())
-
-    def _take(self, command: CommandOut) -> None:
-        if command.damped:
-            self.hardware.damp()
-        else:
-            self.hardware.write(command.q_ref, command.dq_ref)
+            self.simulated.take(self._waiting.popleft())
 
     def write_trace(self, folder: Path) -> None:
         """The truth of the run's last two minutes, as plant.npz."""
         folder.mkdir(parents=True, exist_ok=True)
-        columns: dict[str, Any] = self.trace.columns()
+        columns: dict[str, Any] = self.simulated.trace.columns()
         np.savez_compressed(folder / "plant.npz", **columns)
 
     def close(self) -> None:

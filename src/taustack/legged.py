@@ -81,6 +81,9 @@ class LegSafetyConfig(Timeouts):
 
     plan_timeout_s: Positive = Field(default=0.2, description="a plan is followed for this long after it took effect [s]; a stride takes longer")
     low_s: Positive = Field(default=0.1, description="time below the height of a fall until the robot counts as fallen [s]")
+    largest_error: Positive = Field(default=0.8, description="between a joint and its target [rad]")
+    far_s: Positive = Field(default=0.1, description="time beyond it until the robot is damped [s]")
+    contact_s: Positive = Field(default=1.0, description="no walk after no foot carried anything for this long [s]")
     turn_rate: Positive = Field(default=30.0, description="most that the gyro can mean [rad/s]")
     acceleration: Positive = Field(default=300.0, description="most that the accelerometer can mean [m/s^2]")
 

@@ -15,6 +15,7 @@ from taustack.controllers.plan import Plan
 from taustack.controllers.tracker_process import TrackerProcess
 from taustack.controllers.wire import CommandOut, Request, pack_command, pack_plan, pack_request, reader, unpack_status, unpack_tracker_state, writer
 from taustack.errors import TaustackError, UnknownName
+from taustack.sim.arm_simulation import ArmSimulation
 from taustack.sim.plant_process import PlantProcess
 from taustack.sim.scenario import Scenario
 from taustack.stop_flag import StopFlag
@@ -27,7 +28,7 @@ class Pair:
 
     def __init__(self, robot: RobotConfig, folder: Path, required: tuple[str, ...] = ()) -> None:
         self.robot, self.t, self.seq = robot, 100.0, 0
-        self.plant = PlantProcess(robot, Scenario(), folder)
+        self.plant: PlantProcess[CommandOut] = PlantProcess(ArmSimulation(robot, Scenario()), folder)
         self.plant.step(self.t)
         self.tracker = TrackerProcess(robot, folder, None, self.clock, required)
         self.tracker.hardware.wait(1.0)
@@ -82,7 +83,7 @@ def test_plans_through_shared_memory_move_the_plant(pair: Pair) -> None:
     pair.run(0.02)
     pair.run(0.3, speed=0.3)
     assert pair.state == "running"
-    np.testing.assert_allclose(pair.plant.plant.truth().dq, 0.3, atol=0.05)
+    np.testing.assert_allclose(pair.plant.simulated.plant.truth().dq, 0.3, atol=0.05)
     out = unpack_tracker_state(pair.states.new()[-1], pair.robot.n)
     assert out.state == "running"
     assert out.plan_seq > 0
@@ -112,7 +113,7 @@ def test_each_source_presses_and_resets_the_estop(pair: Pair, source: str, said:
     pair.asks[source] = Request(t=0.0, estop=True)
     pair.run(0.3, speed=0.3)
     assert (pair.state, pair.reason) == ("holding", f"e-stop: pressed by {said}")
-    assert np.abs(pair.plant.plant.truth().dq).max() < 0.05
+    assert np.abs(pair.plant.simulated.plant.truth().dq).max() < 0.05
     pair.asks[source] = Request(t=0.0, resets=1)
     pair.run(0.02)
     assert pair.state == "ready"
@@ -150,12 +151,12 @@ def test_what_a_run_before_left_in_memory_is_not_heard(robot: RobotConfig, tmp_p
 def test_a_tracker_that_stalls_is_noticed_and_takes_over_again(pair: Pair) -> None:
     pair.run(0.3, speed=0.3)
     pair.run(0.4, tracker=False)
-    assert pair.plant.plant.self_stopped
+    assert pair.plant.simulated.plant.self_stopped
     pair.run(0.01)
     assert pair.state == "holding"
     pair.run(0.4, speed=0.3)
     assert pair.state == "running"
-    assert not pair.plant.plant.self_stopped
+    assert not pair.plant.simulated.plant.self_stopped
 
 
 @pytest.mark.parametrize("pause_s", [0.018, 0.15, 1.6])
@@ -166,11 +167,11 @@ def test_a_plant_that_was_not_run_makes_up_for_it_with_the_commands_of_their_tim
     pair.run(pause_s, speed=0.3, plant=False)
     pair.plant.step(pair.t - DT, round(pause_s / DT))
     pair.run(0.3)
-    trace = pair.plant.trace.columns()
+    trace = pair.plant.simulated.trace.columns()
     np.testing.assert_allclose(np.diff(trace["t"][1:]), DT, atol=1e-9 if pause_s < 1.0 else 1.0)
     assert np.abs(np.diff(trace["q_ref"], axis=0)).max() <= 0.31 * DT
     assert np.abs(trace["dq"]).max() < 0.4
-    assert pair.plant.plant.self_stop.refused == 0 or pause_s > 1.0  # commands older than that are gone: it stopped by itself
+    assert pair.plant.simulated.plant.self_stop.refused == 0 or pause_s > 1.0  # commands older than that are gone: it stopped by itself
     assert np.abs(trace["dq"]).max() > 0.25  # it did move
 
 
@@ -183,7 +184,7 @@ def test_a_plant_that_is_held_up_in_a_tick_leaves_later_commands_to_their_period
     pair.plant.step(late)
     pair.plant.step(pair.t - DT, ticks - 1)
     pair.run(0.2, speed=0.4)
-    trace = pair.plant.trace.columns()
+    trace = pair.plant.simulated.trace.columns()
     assert np.abs(trace["dq_ref"]).max() > 0.35
     assert (np.abs(np.diff(trace["dq_ref"], axis=0)) <= pair.robot.limits("acceleration") * DT * (1 + 1e-6)).all()
 
@@ -191,12 +192,12 @@ def test_a_plant_that_is_held_up_in_a_tick_leaves_later_commands_to_their_period
 @pytest.mark.parametrize("t", [np.nan, np.inf, 1e9])
 def test_a_command_of_no_time_holds_up_none_behind_it(pair: Pair, t: float) -> None:
     pair.run(0.3, speed=0.3)
-    q, dq = pair.plant.plant.truth().q_ref, pair.plant.plant.truth().dq_ref
+    q, dq = pair.plant.simulated.plant.truth().q_ref, pair.plant.simulated.plant.truth().dq_ref
     pair.tracker.hardware._commands.write(pack_command(CommandOut(t=t, q_ref=q, dq_ref=dq, damped=False)))
     pair.run(0.1, speed=0.3)
     assert pair.plant.unreadable == 1
     assert pair.state == "running"
-    assert not pair.plant.plant.self_stopped
+    assert not pair.plant.simulated.plant.self_stopped
 
 
 def test_a_tracker_that_is_held_up_in_a_tick_sees_no_measurement_from_the_future(pair: Pair) -> None:

@@ -1,0 +1,163 @@
+"""The tracker of a robot on legs: at each tick it estimates the base, samples the newest plan, and moves the gait. It never waits for a planner.
+
+Without a plan the strides end and the robot stands; a robot that has fallen, or a leg that does not follow, is damped. Depends on nothing learned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.attitude import rotation
+from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator, ImuSample
+from taustack.controllers.following import Following, Signals
+from taustack.controllers.gait import Gait, GaitCommand, LegTargets
+from taustack.controllers.leg_monitors import FallMonitor, LegSensorMonitor, Level
+from taustack.controllers.legs import Legs
+from taustack.controllers.plan import Plan, PlanGate, PlanRules
+from taustack.controllers.rise import Rise
+from taustack.controllers.walk_state import WalkState
+from taustack.legged import LeggedConfig
+from taustack.legged_layout import NU
+
+FloatArray = NDArray[np.float64]
+REFUSED = 2.0
+"""Of the largest strides, beyond which a plan is refused; what is within is clipped."""
+MOST_STEPS = 10
+"""Of the estimator, over a gap between measurements."""
+OUTSIDE = 0.05
+"""[rad] that a joint may be outside its limits, where its stops give, and still start."""
+STILL = 0.5
+"""Joint velocity [rad/s] below which a damped robot rests."""
+STAND = GaitCommand(velocity=np.zeros(3))
+
+
+class WalkTracker:
+    """See the module.
+
+    Args:
+        robot: legs, gait, limits and tick.
+    """
+
+    def __init__(self, robot: LeggedConfig) -> None:
+        self.robot, self.dt = robot, 1.0 / robot.rates.tracker_hz
+        self._most = np.array([*robot.gait.velocity, robot.gait.landing, robot.gait.landing])
+        self.gate = PlanGate(PlanRules(nu=NU, max_jump=REFUSED * self._most))
+        self.following = Following(self.gate, robot.safety, self.dt)
+        self.sensors, self.falls = LegSensorMonitor(robot), FallMonitor(robot, self.dt)
+        self.gait, self._estimator, self._legs = Gait(robot, self.dt), BaseEstimator(robot, self.dt), Legs(robot)
+        self.acted: Counter[str] = Counter()
+        self.acted_most: dict[str, float] = {}
+        self.state: WalkState | None = None
+        self.targets: LegTargets | None = None
+        self._stance = np.ones(len(robot.legs), dtype=bool)
+        self._base: BaseEstimate | None = None
+        self._rise: Rise | None = None
+        self._level = Level()
+        self._seen_t = -np.inf
+
+    @property
+    def rests(self) -> bool:
+        """True if the robot stands, or lies still."""
+        if self.following.state in ("idle", "damped"):
+            return self.sensors.trusted is None or bool(np.abs(self.sensors.trusted.dq).max() < STILL)
+        return self._rise is None and not self.gait.state.walks and not self.gait.state.velocity.any()
+
+    def offer(self, plan: Plan, now: float) -> bool:
+        """Hand over a plan; False if it was dropped."""
+        return self.following.offer(plan, now, lambda _: np.zeros(NU))
+
+    def step(self, now: float, sample: ImuSample, signals: Signals = Signals()) -> LegTargets | None:
+        """One tick at driver time now [s] over the newest measurement: targets to follow until the next; None: the joints are damped."""
+        fault = self.sensors.look(sample, now)
+        self.following.listen(signals, now)
+        if signals.reset and self.following.reset(now, rests=self.rests):
+            self.falls.reset()
+        if fault is None and self.following.state != "idle":
+            self._estimate(sample)
+        stands = self.following.state not in ("idle", "damped")
+        asked = replace(signals, hold=signals.hold or (self.sensors.in_the_air(now) if stands else None))
+        self.following.judge(now, fault, self._overload(fault, signals, sample), asked, lambda: self._begin(now, sample))
+        if self._rise is not None:
+            self.following.forbidden = self.following.forbidden or "standing up"
+        self.following.choose(now)
+        self.following.tire(now)
+        self.targets = self._move(now)
+        return self.targets
+
+    def _estimate(self, sample: ImuSample) -> None:
+        """Take in a measurement that was not seen yet; of a gap it is taken to have lasted."""
+        if sample.t <= self._seen_t:
+            return
+        steps = round((sample.t - self._seen_t) / self.dt) if np.isfinite(self._seen_t) else 1
+        for _ in range(min(MOST_STEPS, max(1, steps))):
+            self._base = self._estimator.step(sample, self._stance)
+        self._seen_t = sample.t
+        assert self._base is not None
+        self.state = WalkState(t=sample.t, base=self._base, q=sample.q, dq=sample.dq, gait=self.gait.state)
+
+    def _overload(self, fault: str | None, signals: Signals, sample: ImuSample) -> str | None:
+        """Why the robot should be damped, or None."""
+        if self.following.state in ("idle", "damped"):
+            return None
+        if signals.self_stopped:
+            return "the robot stopped by itself"
+        if fault is not None or self._base is None or self.targets is None:
+            return None
+        if self._rise is not None:
+            tilted = self.falls.tilted(rotation(self._base.quaternion)[2])
+            return f"fallen: {tilted}" if tilted else None
+        return self.falls.look(self._base.quaternion, sample.q, self.targets.q)
+
+    def _begin(self, now: float, sample: ImuSample) -> str | None:
+        """From idle to ready: stand up from where the legs are, unless the robot lies on its side or a joint is outside its limits."""
+        up = self._level.look(sample.acceleration)
+        if up is None:
+            self.following.reason = "the base is not at rest"
+            return "not at rest"
+        wrong = self.falls.tilted(up)
+        outside = (sample.q < self.robot.q_min - OUTSIDE) | (sample.q > self.robot.q_max + OUTSIDE)
+        if outside.any():
+            wrong = f"{self.robot.joint_names[int(np.argmax(outside))]} stands outside its limits"
+        if wrong is not None:
+            self.following.reason = f"{wrong}: set it on its feet by hand"
+            return "outside"
+        before = self._base
+        height = float(self._legs.foot_radius.max()) - float((self._legs.feet(sample.q) @ up).min())
+        place = np.array([*(before.position[:2] if before is not None else np.zeros(2)), height])
+        self._estimator.reset(place, before.yaw if before is not None else 0.0, sample.q, up)
+        self.gait.reset()
+        self._rise = Rise(self.gait, sample.q, self.gait.step(STAND).q, now)
+        self.gait.reset()
+        self._seen_t = -np.inf
+        self.sensors.touches(now)
+        self.following.tell("trusted", now, "measurements are trusted")
+        return None
+
+    def _move(self, now: float) -> LegTargets | None:
+        if self.following.state in ("idle", "damped"):
+            self._rise = None
+            return None
+        if self._rise is not None:
+            targets = self._rise.at(now)
+            self._rise = None if self._rise.over(now) else self._rise
+        else:
+            targets = self.gait.step(self._command(now))
+        self._stance = targets.stance
+        return targets
+
+    def _command(self, now: float) -> GaitCommand:
+        """What the plan in effect asks now, within what strides can be; to stand without one."""
+        plan = self.following.active
+        if plan is None:
+            return STAND
+        u = plan.actions[min(len(plan.actions) - 1, max(0, int((now - plan.effective_t) / plan.dt + 1e-6)))]
+        over = np.abs(u) - self._most
+        for rule, amount in (("velocity", over[:3].max()), ("landing", over[3:].max())):
+            if amount > 0:
+                self.acted[rule] += 1
+                self.acted_most[rule] = max(float(amount), self.acted_most.get(rule, 0.0))
+        return GaitCommand(velocity=u[:3], landing=u[3:])
