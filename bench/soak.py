@@ -2,7 +2,7 @@
 what each process takes of a core, why the e-stop was pressed and reset, and what was logged; with --no-log the same without the
 logger at work, to be put side by side.
 
-The arm wanders between two goals; every ten seconds each process is looked at. Growth is the slope of a robust line through
+The arm wanders between two goals, a robot on legs around a field; every ten seconds each process is looked at. Growth is the slope of a robust line through
 the second half (Theil and Sen), times the length of the run, as a share of the median.
 """
 
@@ -62,13 +62,13 @@ def soak(minutes: float, robot: str, arguments: dict[str, str]) -> dict[str, Any
                 rows.append((time.monotonic() - started, look(graph.runner)))
                 if status := graph.status():
                     lateness.append(status)
-            resets = graph.resets()
+            said = {"estops": graph.resets(), "goals": graph.goals(), "damped": graph.damped()}
         finally:
             (folder / "rows.json").write_text(json.dumps(rows))
     tracker, controller = (json.loads((folder / f"{name}.json").read_text()) for name in ("tracker", "controller"))
     logged = json.loads((folder / "logger.json").read_text()) if (folder / "logger.json").is_file() else {}
-    subgoals = json.loads((folder / "subgoals.json").read_text())
-    return figures(rows, lateness, tracker, controller) | {"logged": logged, "estops": resets, "subgoals": subgoals}
+    subgoals = json.loads((folder / "subgoals.json").read_text()) if (folder / "subgoals.json").is_file() else {}
+    return figures(rows, lateness, tracker, controller) | {"logged": logged, "subgoals": subgoals, "plans_by": controller["plans_by"]} | said
 
 
 def figures(rows: list[Any], lateness: list[dict[str, Any]], tracker: dict[str, Any], controller: dict[str, Any]) -> dict[str, Any]:

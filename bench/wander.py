@@ -1,4 +1,5 @@
-"""A ROS client that sends the arm back and forth between two goals for so many seconds: `python bench/wander.py SECONDS`.
+"""A ROS client that sends an arm back and forth between two goals, or a robot on legs around a field, for so many seconds:
+`python bench/wander.py SECONDS arm|legs`. Says what came of each goal: `wander: reached`, or `wander: missed: …`.
 
 Where a stall of the machine pressed the e-stop it resets it, as a person would, and says so: `wander: reset the e-stop: …`.
 """
@@ -15,7 +16,11 @@ from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
 from taustack_ros import topics
 
-GOALS = ((0.45, 0.35, 0.45), (0.45, -0.35, 0.35))
+GOALS = {
+    "arm": ((0.45, 0.35, 0.45), (0.45, -0.35, 0.35)),
+    "legs": ((3.0, 0.0, 0.0), (3.0, 3.0, 0.0), (-1.0, 3.0, 0.0), (0.0, 0.0, 0.0), (-3.0, 1.0, 0.0), (0.0, -2.0, 0.0)),
+}
+RESULT_S = 30.0
 
 
 class Released:
@@ -42,12 +47,12 @@ def main() -> None:
     node = Node("wander")
     client = ActionClient(node, ReachGoal, "reach_goal")
     estop = Released(node)
-    until, sent = time.monotonic() + float(sys.argv[1]), 0
+    until, sent, goals = time.monotonic() + float(sys.argv[1]), 0, GOALS[sys.argv[2]]
     while time.monotonic() < until:
         if not client.wait_for_server(timeout_sec=1.0):
             continue
         goal = ReachGoal.Goal()
-        goal.target.point.x, goal.target.point.y, goal.target.point.z = GOALS[sent % 2]
+        goal.target.point.x, goal.target.point.y, goal.target.point.z = goals[sent % len(goals)]
         future = client.send_goal_async(goal)
         rclpy.spin_until_future_complete(node, future, timeout_sec=5.0)
         handle = future.result()
@@ -56,7 +61,10 @@ def main() -> None:
             time.sleep(0.5)
             continue
         result = handle.get_result_async()
-        rclpy.spin_until_future_complete(node, result, timeout_sec=10.0)
+        rclpy.spin_until_future_complete(node, result, timeout_sec=RESULT_S)
+        answer = result.result()
+        ended = "no answer" if answer is None else answer.result.message
+        print("wander: reached" if answer is not None and answer.result.reached else f"wander: missed: {ended}", flush=True)
         sent += 1
     rclpy.try_shutdown()
 

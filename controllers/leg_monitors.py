@@ -16,6 +16,7 @@ from taustack.legged import PARTS, LeggedConfig
 
 FloatArray = NDArray[np.float64]
 AXES = "xyz"
+LOAD_S = 0.2  # over which what a foot carries is averaged
 
 
 class LegSensorMonitor:
@@ -27,6 +28,8 @@ class LegSensorMonitor:
         self.trusted: ImuSample | None = None
         self._velocity, self._carrying = robot.of_joints("velocity"), carrying_torque(robot)
         self._fault_at, self._reason = -np.inf, ""
+        self._friction = robot.of_joints("viscous_friction").reshape(-1, PARTS)[:, -1]
+        self._load, self._keep = np.zeros(len(robot.legs)), math.exp(-1 / (LOAD_S * robot.rates.tracker_hz))
         self._touched_at = -np.inf
 
     def look(self, sample: ImuSample, now: float) -> str | None:
@@ -50,8 +53,7 @@ class LegSensorMonitor:
         if sample.t > now + FUTURE_S:
             return f"from the future: by {sample.t - now:.3f} s"
         last, self.trusted = self.trusted, sample
-        if (np.abs(sample.torque.reshape(-1, PARTS)[:, -1]) > self._carrying).any() or last is None:
-            self._touched_at = now
+        self._weigh(sample, now)
         if last is not None:
             if sample.t < last.t - 1e-9:
                 return f"clock went back: by {last.t - sample.t:.3f} s"
@@ -62,6 +64,13 @@ class LegSensorMonitor:
         if now - sample.t > self.rules.sensor_timeout_s:
             return f"too old: {now - sample.t:.3f} s"
         return None
+
+    def _weigh(self, sample: ImuSample, now: float) -> None:
+        """Note whether a foot carries anything: a calf's torque beyond its friction, averaged, for that of a leg in the air goes to and fro."""
+        calf, dq = sample.torque.reshape(-1, PARTS)[:, -1], sample.dq.reshape(-1, PARTS)[:, -1]
+        self._load = self._keep * self._load + (1 - self._keep) * (calf - self._friction * dq)
+        if (self._load > self._carrying).any() or not np.isfinite(self._touched_at):
+            self._touched_at = now
 
     def _impossible(self, sample: ImuSample) -> str | None:
         """Sizes, and numbers that cannot be."""

@@ -50,6 +50,11 @@ class TrackerProcess:
         self._said = Said(self.core.tracker.following)
 
     @property
+    def at_rest(self) -> bool:
+        """True if the reference rests."""
+        return self.core.at_rest
+
+    @property
     def unreadable(self) -> int:
         """Messages that were none."""
         return self._unreadable + self._requests.unreadable

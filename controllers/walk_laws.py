@@ -91,34 +91,54 @@ class FeedForward:
         return GaitCommand(velocity=self._strides.command_for(wanted))
 
 
+class DisturbanceObserver:
+    """What a walk lately missed of the velocity that it was given, which it follows late: so a change of that is no disturbance.
+
+    Args:
+        dt: time between two looks [s].
+        lag_s: with which the walk follows [s].
+        average_s: over which disturbances are averaged [s].
+        most: largest disturbance that is counted on (3,) [m/s, m/s, rad/s].
+    """
+
+    def __init__(self, dt: float, lag_s: float = LAG_S, average_s: float = 1.0, most: tuple[float, float, float] = (0.3, 0.2, 0.4)) -> None:
+        self._most = np.array(most)
+        self._keep_lag, self._keep = (float(np.exp(-dt / time)) for time in (lag_s, average_s))
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing was missed yet."""
+        self._expected, self._missed = np.zeros(3), np.zeros(3)
+
+    def look(self, velocity: FloatArray, given: FloatArray) -> FloatArray:
+        """What was missed lately (3,), with the velocity (3,) that is and the one that was given (3,) since the look before."""
+        self._expected = self._keep_lag * self._expected + (1 - self._keep_lag) * given
+        self._missed = self._keep * self._missed + (1 - self._keep) * (velocity - self._expected)
+        return np.asarray(np.clip(self._missed, -self._most, self._most))
+
+
 class Feedback:
     """Feed-forward that counts on what the robot lately missed of it, and landings that follow how far the base is from where its strides have it.
-
-    What it missed is told by a disturbance observer: velocity against what these strides should give, which lags behind them; so a change of
-    the command is no disturbance.
 
     Args:
         strides: the feed-forward.
         dt: time between two commands [s].
         pull: of landings [s]; a pendulum of the base's height would ask for sqrt(height / gravity), 0.17.
-        observer_s: over which disturbances are averaged [s].
-        most: largest disturbance that is counted on (3,) [m/s, m/s, rad/s].
     """
 
-    def __init__(self, strides: StrideMap, dt: float, pull: float = 0.12, observer_s: float = 1.0, most: tuple[float, float, float] = (0.3, 0.2, 0.4)) -> None:
-        self._strides, self._pull, self._most = strides, pull, np.array(most)
-        self._keep_now, self._keep_lag, self._keep = (float(np.exp(-dt / time)) for time in (PUSHED_S, LAG_S, observer_s))
+    def __init__(self, strides: StrideMap, dt: float, pull: float = 0.12) -> None:
+        self._strides, self._pull, self._observer = strides, pull, DisturbanceObserver(dt)
+        self._keep_now = float(np.exp(-dt / PUSHED_S))
         self.reset()
 
     def reset(self) -> None:
-        self._now, self._expected, self._missed = np.zeros(3), np.zeros(3), np.zeros(3)
+        self._now = np.zeros(3)
+        self._observer.reset()
 
     def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         velocity, given = state.base.local_velocity, self._strides.velocity_of(state.gait.velocity)
         self._now = self._keep_now * self._now + (1 - self._keep_now) * velocity
-        self._expected = self._keep_lag * self._expected + (1 - self._keep_lag) * given
-        self._missed = self._keep * self._missed + (1 - self._keep) * (velocity - self._expected)
-        missed = np.clip(self._missed, -self._most, self._most)
+        missed = self._observer.look(velocity, given)
         strides = self._strides.command_for(wanted - missed) if wanted.any() else np.zeros(3)
         return GaitCommand(velocity=strides, landing=self._pull * (self._now - given)[:2])
 

@@ -1,6 +1,7 @@
 """MPPI over the exported plan graph of a walk (Williams et al. 2017): numpy and onnxruntime, nothing else.
 
-Planning is asynchronous (Yang et al. 2019): a plan starts from the state that is predicted for the moment when it takes effect.
+Planning is asynchronous (Yang et al. 2019): a plan starts from the state that is predicted for the moment when it takes effect. What the walk
+lately missed of what was wanted is asked for beside it, so that a model that is a little off gives no offset (Pannocchia and Rawlings 2003).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.shards import Computed, mixed, run_shards
 from taustack.controllers.trust import Trust
 from taustack.controllers.walk_bundle import WalkBundle
+from taustack.controllers.walk_laws import DisturbanceObserver
 from taustack.controllers.walk_state import WalkState
 from taustack.errors import PlanFailed, UnknownName
 from taustack.legged import LeggedConfig
@@ -30,6 +32,8 @@ Float32 = NDArray[np.float32]
 NO_OBSTACLES = np.zeros((0, 7), dtype=np.float32)
 RESTS_M_S = 0.15
 """Velocity of the base [m/s, rad/s] under which a robot that shall stand is let stand."""
+FOLLOWS_S = 0.3
+"""With which a planned walk follows what is wanted [s]."""
 RESTS_S = 0.2
 """Over which that velocity is averaged [s]."""
 
@@ -42,9 +46,12 @@ class WalkMPPI:
         robot, task: rates, weights and parameters.
         rng: source of the noise's seed.
         executor: runs the shards beside the first one; without it they run one after the other, with the same result.
+        first_seq: number of plans before the first one.
     """
 
-    def __init__(self, bundle: WalkBundle, robot: LeggedConfig, task: WalkTaskConfig, rng: np.random.Generator, executor: Executor | None = None) -> None:
+    def __init__(
+        self, bundle: WalkBundle, robot: LeggedConfig, task: WalkTaskConfig, rng: np.random.Generator, executor: Executor | None = None, first_seq: int = 0
+    ) -> None:
         spec = bundle.manifest.plan
         self.bundle, self.config, self.terms, self.horizon = bundle, task.mppi, spec.cost_terms, spec.horizon
         self.dt = 1.0 / robot.rates.plan_hz
@@ -56,25 +63,33 @@ class WalkMPPI:
             horizon=spec.horizon, knots=self.config.knots, std=np.array(self.config.noise_std), floor=self.config.noise_floor,
             samples=spec.samples_per_shard, members=spec.members, seed=int(rng.integers(2**63)),
         )  # fmt: skip
-        self._seq = 0
+        self._seq = first_seq
+        self._observer = DisturbanceObserver(self.dt, lag_s=FOLLOWS_S)
         self._keep = float(np.exp(-self.dt / RESTS_S))
         self.reset()
 
     def reset(self) -> None:
         """Forget the old plans: the robot was moved or they were not followed."""
         self._plans: list[Plan] = []
-        self._temperature, self._moves = 1.0, np.zeros(3)
+        self._temperature, self._moves, self._given = 1.0, np.zeros(3), np.zeros(3)
+        self._observer.reset()
         self.trust = Trust.whole(self.horizon, self.bundle.manifest.disagreement.q99)
 
     def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         """Plan, and the action that is in force now; where the robot shall stand and does, nothing is planned."""
-        self._moves = self._keep * self._moves + (1 - self._keep) * state.base.local_velocity
-        if not wanted.any() and np.abs(self._moves).max() < RESTS_M_S:
-            self.forget()
+        if self.stands(wanted, state):
             return GaitCommand(velocity=np.zeros(3))
         self.plan(state, wanted)
         u = self.action_at(state.t, state)
         return GaitCommand(velocity=u[:3], landing=u[3:])
+
+    def stands(self, wanted: FloatArray, state: WalkState) -> bool:
+        """True if the robot shall stand, and does: then there is nothing to plan, and no plan is in force any more. To be asked at each step."""
+        self._moves = self._keep * self._moves + (1 - self._keep) * state.base.local_velocity
+        if wanted.any() or np.abs(self._moves).max() >= RESTS_M_S:
+            return False
+        self.forget()
+        return True
 
     def forget(self) -> None:
         """No plan is in force any more."""
@@ -91,9 +106,10 @@ class WalkMPPI:
         if not (np.isfinite(x).all() and np.isfinite(wanted).all()):
             raise PlanFailed(f"state or wanted velocity is not finite: x {x}, velocity {wanted}")
         effective_t = state.t + self._latency_s
+        self._given = wanted - self._observer.look(state.base.local_velocity, self._given) if wanted.any() else wanted
         x = self.predict(state, effective_t)
         basis = Basis(
-            goal=np.array(wanted, dtype=float), tau=0.0, trust=self.trust.steps, mean=self._shifted(effective_t, x), weights=self.weights,
+            goal=np.array(self._given, dtype=float), tau=0.0, trust=self.trust.steps, mean=self._shifted(effective_t, x), weights=self.weights,
             temperature=self._temperature, noise_seed=self._bank.seed, shards=self._shards, obstacles=NO_OBSTACLES,
         )  # fmt: skip
         done = self.compute(x, basis, self._seq + 1)

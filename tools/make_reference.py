@@ -23,7 +23,7 @@ from taustack.config import (
     Workspace,
 )
 from taustack.controllers.costs import COST_TERMS
-from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates
+from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates, LegSafetyConfig
 from taustack.obstacles import Obstacle
 from taustack.sim.faults import INFO, Fault
 from taustack.sim.legged_scenario import LeggedScenario
@@ -43,7 +43,7 @@ SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
     "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Fault)),
     "robot.yaml of a robot on legs": (
         "`robots/<name>/robot.yaml` with `legs`; joints come leg by leg.",
-        (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates),
+        (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates, LegSafetyConfig),
     ),
     "tasks/*.yaml of a robot on legs": ("`robots/<name>/tasks/<task>.yaml`.", (WalkTaskConfig, WalkMPPIConfig)),
     "scenarios of a robot on legs": ("`sim/scenarios/legged/*.yaml`, or any path given to `--scenario`.", (LeggedScenario,)),

@@ -32,10 +32,11 @@ class Graph:
     runner: Runner
     environment: dict[str, str]
     log: io.StringIO
+    probe: Path = PROBE
 
     def ask(self, command: str, *arguments: str, timeout_s: float = 180.0) -> Any:
         """Run a command of probe.py against the graph; the runner is at work meanwhile."""
-        call = [sys.executable, str(PROBE), command, *arguments]
+        call = [sys.executable, str(self.probe), command, *arguments]
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(call, env=self.environment, stdout=said, stderr=subprocess.STDOUT)
             end = time.monotonic() + timeout_s

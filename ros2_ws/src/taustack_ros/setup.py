@@ -2,7 +2,19 @@
 
 from setuptools import setup
 
-NODES = ("plant", "tracker", "driver", "supervisor", "controller", "dynamics_server", "subgoal_planner", "reach_goals", "logger")
+NODES = (
+    "plant",
+    "tracker",
+    "driver",
+    "supervisor",
+    "controller",
+    "dynamics_server",
+    "subgoal_planner",
+    "reach_goals",
+    "logger",
+    "walk_controller",
+    "walk_goals",
+)
 
 setup(
     name="taustack_ros",

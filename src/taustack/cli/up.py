@@ -13,6 +13,7 @@ from taustack.errors import BadInput
 def add(commands: Any) -> None:
     command = commands.add_parser("up", help="start the processes of a launch file (where `ros2 launch` is missing)")
     command.add_argument("launch", help="name in launch/ or path of a .launch.yaml")
+    command.add_argument("--robot", help="robot, by name or folder: NAME:=VALUE for `robot`, and `sim` becomes the launch file of its kind")
     command.add_argument("arguments", nargs="*", metavar="NAME:=VALUE", help="arguments of the launch file")
     command.set_defaults(function=up)
 
@@ -21,12 +22,22 @@ def up(options: argparse.Namespace) -> int:
     from taustack.launching.launch_file import read_launch
     from taustack.launching.runner import Runner
 
-    runner = Runner(read_launch(options.launch, launch_arguments(options.arguments)))
+    arguments = launch_arguments(options.arguments)
+    if options.robot:
+        arguments = {"robot": options.robot, **arguments}
+    runner = Runner(read_launch(launch_of_kind(options.launch, arguments.get("robot", "")), arguments))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     runner.start()
     return runner.wait(stop)
+
+
+def launch_of_kind(launch: str, robot: str) -> str:
+    """`sim` stands for the launch file of the robot's kind. Raises UnknownName: no such robot."""
+    from taustack.robot_folders import has_legs
+
+    return "sim_legs" if launch == "sim" and robot and has_legs(robot) else launch
 
 
 def launch_arguments(texts: list[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from taustack_msgs import msg
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import Bundle, load_bundle
 from taustack.controllers.degrade import Ladder, Outcome
-from taustack.controllers.duty import Duty
 from taustack.controllers.fallback import ResolvedRate
 from taustack.controllers.mppi import MPPI
 from taustack.controllers.plan import Plan
@@ -29,18 +27,15 @@ from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName, Wa
 from taustack.layout import Measured
 from taustack.obstacles import Obstacle
 from taustack.realtime import freeze_garbage, give_way, take_priority
-from taustack.ring import Ring
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message, subgoal_of
-from taustack_ros.plain_process import write_or_warn
-from taustack_ros.process import leave, run_node, write_statistics
+from taustack_ros.planning import STALE_STATE_S, PlanTimes, plan_on_fresh_states
+from taustack_ros.process import leave, run_node
 
-STALE_STATE_S = 0.1
 PLANNERS = ("mppi", POLICY)
 PRIORITY = 25
-REST, REST_CREDIT_S = 0.3, 0.02  # rest for a second of planning; what may be owed of it, in periods about one
 SHARDS = 8  # threads that a plan may be split over
 
 
@@ -65,13 +60,11 @@ class Controller(Node):
         self.planner: MPPI | None = None
         self.fallback: ResolvedRate | None = None
         self.ladder = Ladder()
-        self.made: Counter[str] = Counter()
+        self.times = PlanTimes()
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.swaps = 0
         self._next: tuple[str, MPPI, TDMPolicy | None] | None = None
-        self.plan_ms = Ring(100_000)
-        self.planned_at = Ring(100_000)
         self._model: msg.Model | None = None
         self._newest: Measured | None = None
         self._received_at = 0.0
@@ -105,8 +98,8 @@ class Controller(Node):
             self.policy = self._policy_of(self.planner)
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
-            self._plan_on_fresh_states(stop)
-        self._write_statistics(self.planner.bundle.sha256)
+            plan_on_fresh_states(self._step, self._fresh, self.robot.rates.plan_hz, stop, self._progress)
+        self.times.write(self.run_dir, {"swaps": self.swaps, "bundle": {"name": self.bundle_name, "sha256": self.planner.bundle.sha256}})
 
     def _policy_of(self, planner: MPPI) -> TDMPolicy | None:
         """The policy of the planner's bundle, if that is to act. Raises BundleRefused if the bundle has none."""
@@ -141,26 +134,12 @@ class Controller(Node):
         self.swaps += 1
         self.get_logger().info(f"planning with {self.bundle_name} now")
 
-    def _plan_on_fresh_states(self, stop: StopFlag) -> None:
-        """One step at plan_hz, each at the arrival of a state: waiting for a clock instead would let the state grow old.
+    def _progress(self, now: float) -> None:
+        self.progress_at = now
 
-        A machine too slow for that rate plans less often: one without any rest would keep the cores from everything else,
-        until Linux takes them from all real-time threads, the tracker's as well (50 ms of a second, sched_rt_runtime_us).
-        """
-        period = 1 / self.robot.rates.plan_hz
-        due, duty = time.monotonic(), Duty(REST, REST_CREDIT_S)
-        while not stop.is_set():
-            fresh = self._fresh.wait(STALE_STATE_S)
-            self._fresh.clear()
-            now = self.progress_at = time.monotonic()
-            if fresh and now >= due - 0.25 * period and duty.may_begin(now):
-                due = max(due + period, now)
-                if self._next is not None:
-                    self._swap()
-                self._step()
-                duty.worked(now, time.monotonic())
-
-    def _step(self) -> None:
+    def _step(self, now: float) -> None:
+        if self._next is not None:
+            self._swap()
         planner, newest, goal = self.planner, self._newest, self._goal
         assert planner is not None
         settings, self._settings = self._settings, {}
@@ -169,7 +148,7 @@ class Controller(Node):
         if self._obstacles is not None:
             planner.set_obstacles((*self.task.obstacles, *self._obstacles))
             self._obstacles = None
-        if newest is None or goal is None or time.monotonic() - self._received_at > STALE_STATE_S:
+        if newest is None or goal is None or now - self._received_at > STALE_STATE_S:
             planner.reset()
             return
         received = self._received_at
@@ -182,10 +161,8 @@ class Controller(Node):
             self._note("good" if isinstance(error, WayBlocked) else "failed")
             return
         self._plans.publish(plan_message(plan, self.robot.joint_names))
-        self.made[plan.planner] += 1
         self._note(self._outcome(planner, time.monotonic() - received))
-        self.plan_ms.append(1e3 * plan.plan_time_s)
-        self.planned_at.append(time.monotonic())
+        self.times.add(plan.planner, plan.plan_time_s)
 
     def _outcome(self, planner: MPPI, took_s: float) -> Outcome:
         """A plan over too few steps that the model is trusted for counts as none: the ladder leads to the fallback."""
@@ -270,21 +247,6 @@ class Controller(Node):
             planner.set_temperature(value)
         else:
             planner.set_weight(name.removeprefix("cost."), value)
-
-    def _write_statistics(self, sha256: str) -> None:
-        if not self.run_dir or not self.plan_ms.count:
-            return
-        plan_ms, planned_at = self.plan_ms.newest(), self.planned_at.newest()
-        p50, p99, p999 = np.percentile(plan_ms, [50, 99, 99.9])
-        gaps = np.diff(planned_at)
-        busy = gaps[gaps < 0.5]
-        statistics = {
-            "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
-            "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
-            "swaps": self.swaps, "plans": self.plan_ms.count, "plans_by": dict(self.made), "bundle": {"name": self.bundle_name, "sha256": sha256},
-        }  # fmt: skip
-        write_statistics(self.run_dir, "controller.json", statistics)
-        write_or_warn(lambda: np.savez_compressed(Path(self.run_dir) / "plans.npz", t=planned_at, plan_ms=plan_ms))
 
 
 def main() -> None:

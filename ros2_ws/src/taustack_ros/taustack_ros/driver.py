@@ -6,18 +6,17 @@ import time
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from taustack_msgs import msg
 
-from taustack.config import load_robot
 from taustack.controllers.estop import EStop
-from taustack.controllers.wire import Request, TrackerState, pack_plan, pack_request, reader, unpack_status, unpack_track, unpack_tracker_state, writer
+from taustack.controllers.wire import Request, pack_plan, pack_request, reader, unpack_status, writer
 from taustack.errors import BadInput
 from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
-from taustack_ros.convert import plan_of, robot_state_message, safety_message, to_time, track_message
+from taustack_ros.bodies import body_of
+from taustack_ros.convert import plan_of, safety_message, to_time
 from taustack_ros.plain_process import session_name
 from taustack_ros.process import leave, run_node
 
@@ -31,29 +30,28 @@ class Driver(Node):
 
     def __init__(self) -> None:
         super().__init__("driver", start_parameter_services=False)  # nothing here is live, and each service costs every wake-up
-        self.robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
+        self.body = body_of(parameters.text(self, "robot", "", "robot, by name or folder"))
         required = parameters.text(self, "estop_sources", "", "sources on `estop` that must give signs of life before anything moves, comma-separated")
         self._require_no_other_driver()
         folder = session_folder(session_name())
         self._states, self._status_channel = reader(folder, "state"), reader(folder, "status")
         self._plan_channel, self._requests = writer(folder, "plan"), writer(folder, "request")
         self._anchor = time.time() - time.monotonic()
-        self.estop = EStop(timeout_s=self.robot.safety.estop_topic_timeout_s, required=tuple(name for name in required.split(",") if name))
+        self.estop = EStop(timeout_s=self.body.safety.estop_topic_timeout_s, required=tuple(name for name in required.split(",") if name))
         self.refused: dict[str, int] = {}
-        self.newest: TrackerState | None = None
+        self._newest_t: float | None = None
         self.status: dict[str, Any] = {}
         self._hold, self._resets, self._plan_publishers = "", 0, 0
         self._said = ("", "")
         self._rows: list[bytes] = []
         self._states.new()  # what was before us is not lost
         self._lost_before = self._states.lost
-        self._track_seq = 0
-        self._out = {topic.name: self.create_publisher(topic.type, topic.name, topic.qos) for topic in topics.FROM_DRIVER}
+        self._out = {topic.name: self.create_publisher(topic.type, topic.name, topic.qos) for topic in self.body.topics}
         self.create_subscription(topics.PLAN.type, topics.PLAN.name, self._on_plan, topics.PLAN.qos)
         self.create_subscription(topics.ESTOP.type, topics.ESTOP.name, self._on_estop, topics.ESTOP.qos)
         self.create_service(topics.SERVICES["press_estop"], "press_estop", self._on_press)
         self.create_service(topics.SERVICES["reset_estop"], "reset_estop", self._on_reset)
-        self.create_timer(1 / self.robot.rates.state_hz, self._publish_state)
+        self.create_timer(1 / self.body.state_hz, self._publish_state)
         self.create_timer(0.04, self._ask)
         self.create_timer(0.1, self._publish_safety)
         self.create_timer(0.1, self._publish_track)
@@ -62,26 +60,26 @@ class Driver(Node):
         """Two stacks in one domain would fight for one robot: give discovery a moment, then look."""
         until = time.monotonic() + 1.0
         while time.monotonic() < until:
-            self._refuse_others(self.count_publishers(topics.ROBOT_STATE.name))
+            self._refuse_others(self.count_publishers(self.body.topics[0].name))
             time.sleep(0.05)
 
     def _refuse_others(self, others: int) -> None:
         if others > 0:
-            raise BadInput(f"topic {self.resolve_topic_name(topics.ROBOT_STATE.name)}", "publishers", others, "none: another stack runs in this domain")
+            raise BadInput(f"topic {self.resolve_topic_name(self.body.topics[0].name)}", "publishers", others, "none: another stack runs in this domain")
 
     def run(self, stop: StopFlag) -> None:
         """Bridge until stopped; the tracker is told to hold by the silence, and stops by its own signal."""
         began = time.monotonic()
         while not stop.wait(0.1):
             if time.monotonic() - began < MEETING_S:  # who came last goes
-                self._refuse_others(self.count_publishers(topics.ROBOT_STATE.name) - 1)
+                self._refuse_others(self.count_publishers(self.body.topics[0].name) - 1)
 
     def _on_plan(self, message: msg.Plan) -> None:
         if self._plan_publishers > 1:
             self._refuse("second_publisher")
             return
         try:
-            plan = plan_of(message, self.robot.joint_names, self._anchor)
+            plan = plan_of(message, self.body.actions, self._anchor)
         except BadInput as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             self._refuse("joint_names" if error.key == "name" else "wrong_size")
@@ -129,49 +127,32 @@ class Driver(Node):
         rows = self._states.new()
         self._rows += rows
         for data in rows[-1:]:
-            self.newest = unpack_tracker_state(data, self.robot.n)
-            m = self.newest.measured
-            out = robot_state_message(m.state, self._anchor, m.seq, m.epoch, self.robot.joint_names, self.robot.base_frame)
-            self._out[topics.ROBOT_STATE.name].publish(out)
+            self._newest_t = self.body.look(data)
+            self.body.publish_state(self._out, self._anchor)
 
     def _publish_safety(self) -> None:
-        """State of the tracker at 10 Hz, with joint states and the command for those who look on."""
+        """State of the tracker at 10 Hz."""
         data = self._status_channel.newest_message()
-        if data is None or self.newest is None:
+        if data is None or self._newest_t is None:
             return
         self.status = unpack_status(data)
         self._plan_publishers = self.count_publishers(topics.PLAN.name)
         self._hold = f"{self._plan_publishers} publishers on plan: all plans are refused" if self._plan_publishers > 1 else ""
-        silent = time.monotonic() - self.newest.measured.state.t > SILENT_S
+        silent = time.monotonic() - self._newest_t > SILENT_S
         said = (self.status["state"], "no sign of life from the tracker" if silent else self.status["reason"])
         if said != self._said:
             self.get_logger().info(f"{said[0]}: {said[1]}")
         self._said = said
         dropped = self.status["dropped"] | self.refused
         out = safety_message(self.status, dropped, said[1], self.estop.latched, self._plan_publishers)
-        out.header.stamp = to_time(self.newest.measured.state.t + self._anchor)
+        out.header.stamp = to_time(self._newest_t + self._anchor)
         self._out[topics.SAFETY.name].publish(out)
-        self._publish_joints()
 
     def _publish_track(self) -> None:
         """Every tick of the tracker, for the log."""
-        if not self._rows:
-            return
-        rows, self._rows = unpack_track(self._rows, self.robot.n), []
-        self._track_seq += 1
-        out = track_message(rows, self._anchor, self._track_seq, self._states.lost - self._lost_before, self.robot.joint_names, self.robot.base_frame)
-        self._out[topics.TRACK.name].publish(out)
-
-    def _publish_joints(self) -> None:
-        assert self.newest is not None
-        state = self.newest.measured.state
-        joints = JointState(name=list(self.robot.joint_names), position=state.q.tolist(), velocity=state.dq.tolist(), effort=state.torque.tolist())
-        joints.header.stamp = to_time(state.t + self._anchor)
-        self._out[topics.JOINT_STATES.name].publish(joints)
-        command = msg.Command(tick=self.newest.measured.seq, plan_seq=self.newest.plan_seq, mode=self.newest.state)
-        command.header.stamp = joints.header.stamp
-        command.q_ref, command.dq_ref, command.torque = state.q_ref.tolist(), state.dq_ref.tolist(), state.torque.tolist()
-        self._out[topics.COMMAND.name].publish(command)
+        if self._rows:
+            rows, self._rows = self._rows, []
+            self.body.publish_track(rows, self._states.lost - self._lost_before, self._out, self._anchor)
 
 
 def main() -> None:

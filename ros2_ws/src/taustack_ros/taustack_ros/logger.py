@@ -17,8 +17,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from taustack.bags.recorder import Recorder
 from taustack.bags.writer import BagTopic, BagWriter
-from taustack.config import load_robot
+from taustack.robot_folders import has_legs, robot_folder
 from taustack.stop_flag import StopFlag
+from taustack.strict_yaml import read_mapping
 from taustack.version import code_version
 from taustack_ros import parameters, topics
 from taustack_ros.process import leave, run_node
@@ -31,7 +32,7 @@ class Logger(Node):
 
     def __init__(self) -> None:
         super().__init__("logger", start_parameter_services=False)  # nothing here is live, and each service costs every wake-up
-        robot = load_robot(parameters.text(self, "robot", "", "robot, by name or folder"))
+        robot = parameters.text(self, "robot", "", "robot, by name or folder")
         folder = parameters.text(self, "folder", "", "folder of the bags; empty: nothing is logged")
         about = parameters.text(self, "about", "", "launch parameters to carry along, as JSON")
         run_dir = parameters.text(self, "run_dir", "", "folder for the count of messages, written at the end; empty: none")
@@ -39,13 +40,14 @@ class Logger(Node):
         self._recorder: Recorder | None = None
         self._diagnostics = self.create_publisher(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
         if folder:
-            self._start(Path(folder), about, {"robot.yaml": (robot.folder / "robot.yaml").read_bytes(), "robot": robot.name.encode()})
+            self._start(Path(folder), about, robot_folder(robot), topics.LEG_TOPICS if has_legs(robot) else topics.TOPICS)
         self.create_timer(1.0, self._publish_diagnostics)
 
-    def _start(self, folder: Path, about: str, attachments: dict[str, bytes]) -> None:
-        logged = [topic for topic in topics.TOPICS if topic.logged]
+    def _start(self, folder: Path, about: str, robot: Path, known_topics: tuple[topics.Topic, ...]) -> None:
+        logged = [topic for topic in known_topics if topic.logged]
+        attachments = {"robot.yaml": (robot / "robot.yaml").read_bytes()}
         bag_topics = tuple(BagTopic(name=self.resolve_topic_name(t.name), type=type_name(t.type), qos=qos_of(t.qos)) for t in logged)
-        known = {"code_version": code_version(), "launch": about, "robot": attachments.pop("robot").decode()}
+        known = {"code_version": code_version(), "launch": about, "robot": str(read_mapping(robot / "robot.yaml").get("name"))}
 
         def make() -> BagWriter:
             name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -9,14 +9,9 @@ from concurrent.futures import Future as Work
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.task import Future
 from taustack_msgs import msg
 from taustack_msgs.action import ReachGoal
 
@@ -33,14 +28,10 @@ from taustack.realtime import take_priority
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of
+from taustack_ros.goal_server import GoalServer, Success
 from taustack_ros.process import done_in, leave, run_node, write_statistics
-from taustack_ros.pursuit import Flood, Pursuit, fault_of, feedback_of, place_fault, point_of
+from taustack_ros.pursuit import Pursuit, place_fault, point_of
 
-STALE_STATE_S = 0.5
-SILENT_S = 1.0  # without a sign of life the controller is taken for dead
-WATCH_S = 0.1  # without states; with them it looks at each
-START_S = 8.0  # until a plan is followed at last; after that the goal's own time runs
-SLOW_START_S = 0.5
 REACH_M = 0.05  # a goal that the model says will be missed by more is out of reach
 HANGS_S = 10.0  # a choice that takes longer never ends; on a busy machine one may take a second
 MOST_ASKED = 4
@@ -49,7 +40,7 @@ WHEN_OUT_OF_REACH = ("refuse", "warn")
 
 
 class SubgoalPlanner(Node):
-    """See the module. A newer goal preempts the one that runs."""
+    """See the module. It is the guide of its server of goals."""
 
     def __init__(self) -> None:
         super().__init__("subgoal_planner")
@@ -68,29 +59,18 @@ class SubgoalPlanner(Node):
         self._joints: JointMap | None = None
         self._state: RobotState | None = None
         self._obstacles: tuple[Obstacle, ...] = self.task.obstacles
-        self._received_at, self._controller_at = 0.0, 0.0
-        self._forbidden, self._running, self._seq = "", False, 0
-        self._pursuit: Pursuit | None = None
-        self._flood = Flood()
-        self._subgoal = self.create_publisher(topics.SUBGOAL.type, topics.SUBGOAL.name, topics.SUBGOAL.qos)
+        success = Success(tolerance=self.task.success.tolerance, hold_s=self.task.success.hold_s, timeout_s=self.task.success.timeout_s)
+        self._server = GoalServer(self, self.robot.base_frame, success, self, "robot_state")
         self.create_subscription(topics.ROBOT_STATE.type, topics.ROBOT_STATE.name, self._on_state, topics.ROBOT_STATE.qos)
-        self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
         self.create_subscription(topics.OBSTACLES.type, topics.OBSTACLES.name, self._on_obstacles, topics.OBSTACLES.qos)
-        self.create_subscription(topics.HEARTBEAT.type, topics.HEARTBEAT.name, self._on_heartbeat, topics.HEARTBEAT.qos)
         self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
-        self.create_timer(WATCH_S, self._watch)
-        self._server = ActionServer(
-            self, topics.ACTIONS["reach_goal"], "reach_goal", self._execute, goal_callback=self._on_goal, cancel_callback=lambda _: CancelResponse.ACCEPT,
-            goal_service_qos_profile=topics.GOALS, result_service_qos_profile=topics.GOALS,
-            callback_group=ReentrantCallbackGroup(),  # an answer that is waited for would hold up all callbacks of its group
-        )  # fmt: skip
 
     def run(self, stop: StopFlag) -> None:
         """Serve until stopped; then no subgoal stays active."""
         while not stop.wait(0.1):
             pass
         self._chooser.close()
-        self._send(None)
+        self._server.send(None)
         write_statistics(self._run_dir, "subgoals.json", {"kind": self._kind, **self._times.figures()})
 
     @property
@@ -107,11 +87,11 @@ class SubgoalPlanner(Node):
         try:
             if self._joints is None:
                 self._joints = JointMap.between(message.name, self.robot.joint_names, "topic robot_state")
-            self._state, self._received_at = measured(message, self._joints).state, time.monotonic()
+            self._state = measured(message, self._joints).state
         except BadInput as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
-        self._watch()
+        self._server.saw(self._state.ee)
 
     def _on_obstacles(self, message: msg.Obstacles) -> None:
         """What is in the way from the next subgoal on, beside what the task says."""
@@ -158,48 +138,16 @@ class SubgoalPlanner(Node):
         except TaustackError as error:
             self.get_logger().error(f"version {message.version} is not taken for subgoals: {error}")
 
-    def _on_heartbeat(self, message: msg.Heartbeat) -> None:
-        """Whether there is a controller: the graph's own list of names loses some when nodes come and go, and keeps dead ones."""
-        if message.node == "controller":
-            self._controller_at = time.monotonic()
-
-    def _on_safety(self, message: msg.Safety) -> None:
-        """An e-stop, or damping, ends the goal that runs; new ones are refused until it is reset."""
-        self._running = message.mode == "running"
-        self._forbidden = message.reason if message.estop or message.mode == "damped" else ""
-        if self._forbidden and self._pursuit is not None:
-            self._finish(self._pursuit, f"stopped: {self._forbidden}")
-
-    async def _on_goal(self, request: ReachGoal.Goal) -> GoalResponse:
-        fault = self._fault(request) or self._not_now() or await self._out_of_reach(request) or self._not_now()  # much may come meanwhile
-        if fault:
-            self.get_logger().warning(f"reach_goal refused: {fault}")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
-    def _fault(self, request: ReachGoal.Goal) -> str | None:
-        """What is wrong with a goal, or with so many of them, or None."""
-        if (flooded := self._flood.fault(time.monotonic())) is not None:
-            return flooded
+    def fault(self, request: ReachGoal.Goal) -> str | None:
+        """As `Guide`."""
         if self._asked >= MOST_ASKED:
             return f"goals: got one more while ways to {self._asked} are looked for, expected fewer at once"
-        return fault_of(request, self.robot.base_frame) or place_fault(point_of(request), self.robot, self._obstacles)
-
-    def _not_now(self) -> str | None:
-        """Why no goal can begin, or None."""
-        now = time.monotonic()
         if not self._ready:
             return f"model: got none with a temporal difference model yet, expected one for subgoals by {self._kind}"
-        if self._forbidden:
-            return f"safety: got {self._forbidden!r}, expected a released e-stop (service reset_estop)"
-        if now - self._controller_at > SILENT_S:
-            return "controller: got no sign of life of it, expected a running one"
-        if self._state is None or now - self._received_at > STALE_STATE_S:
-            return "robot_state: got none lately, expected a running driver"
-        return None
+        return place_fault(point_of(request), self.robot, self._obstacles)
 
-    async def _out_of_reach(self, request: ReachGoal.Goal) -> str | None:
-        """What a planner that knows says of a goal that cannot be reached; only said in the log if `out_of_reach` asks for no more."""
+    async def answer(self, request: ReachGoal.Goal) -> str | None:
+        """As `Guide`: what a planner that knows says of a goal that cannot be reached; only said in the log if `out_of_reach` asks for no more."""
         assert self._state is not None
         point, tolerance = point_of(request), request.tolerance or self.task.success.tolerance
         self._asked += 1
@@ -217,22 +165,8 @@ class SubgoalPlanner(Node):
         self.get_logger().warning(f"reach_goal goes on: {fault}")
         return None
 
-    async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
-        request, success = handle.request, self.task.success
-        pursuit = Pursuit(
-            handle=handle, goal=point_of(request), tolerance=request.tolerance or success.tolerance, hold_s=request.hold_s or success.hold_s,
-            timeout_s=request.timeout_s or success.timeout_s, started=time.monotonic(), done=Future(),
-        )  # fmt: skip
-        if self._pursuit is not None:
-            self._finish(self._pursuit, "preempted by a newer goal")
-        assert self._state is not None
-        pursuit.look(self._state.ee, pursuit.started)
-        self._pursuit = pursuit
-        self._lead(pursuit, pursuit.started)
-        return await pursuit.done
-
-    def _lead(self, pursuit: Pursuit, now: float) -> None:
-        """Ask for a subgoal if it is time to."""
+    def lead(self, pursuit: Pursuit, now: float) -> None:
+        """As `Guide`: ask for a subgoal if it is time to."""
         if now < pursuit.due or pursuit.choosing:
             return
         assert self._state is not None
@@ -243,7 +177,7 @@ class SubgoalPlanner(Node):
     def _led(self, pursuit: Pursuit, done: Work[Choice]) -> None:
         """A subgoal was chosen: send it if it is another one, and its goal still runs."""
         pursuit.choosing = False
-        if done.cancelled() or pursuit is not self._pursuit:
+        if done.cancelled() or pursuit is not self._server.pursuit:
             return
         choice = done.result()
         if choice.fault:
@@ -253,52 +187,7 @@ class SubgoalPlanner(Node):
             self.get_logger().warning(f"no free way to {pursuit.goal.round(3).tolist()} found: on the least bad one", throttle_duration_sec=2.0)
         pursuit.subgoal = choice.subgoal
         if pursuit.is_new(choice.subgoal.goal):
-            self._send(choice.subgoal.goal)
-
-    def _watch(self) -> None:
-        """Follow the running goal: feedback, success, or why it ends."""
-        pursuit, now = self._pursuit, time.monotonic()
-        if pursuit is None or self._state is None:
-            return
-        pursuit.look(self._state.ee, now)
-        if not pursuit.moving and (self._running or now - pursuit.started > START_S):
-            pursuit.moving = True
-            if now - pursuit.started > SLOW_START_S:  # discovery was late: the time to reach the goal begins with the motion
-                pursuit.started = now
-        if pursuit.held(now):
-            self._finish(pursuit, "")
-        elif pursuit.handle.is_cancel_requested:
-            self._finish(pursuit, "cancelled")
-        elif now - self._received_at > STALE_STATE_S:
-            self._finish(pursuit, "no robot_state any more")
-        elif pursuit.moving and now - pursuit.started > pursuit.timeout_s + pursuit.hold_s:
-            self._finish(pursuit, "timed out")
-        else:
-            self._lead(pursuit, now)
-            pursuit.handle.publish_feedback(feedback_of(pursuit, now))
-
-    def _finish(self, pursuit: Pursuit, fault: str) -> None:
-        """End a goal; unless it was reached or preempted, the subgoal ends with it and the robot holds."""
-        if not fault:
-            pursuit.handle.succeed()
-        elif pursuit.handle.is_cancel_requested:
-            pursuit.handle.canceled()
-        else:
-            pursuit.handle.abort()
-        if fault:
-            self.get_logger().warning(f"reach_goal {pursuit.goal.round(3).tolist()}: {fault}, {1e3 * pursuit.error:.1f} mm away")
-        if fault and not fault.startswith("preempted"):
-            self._send(None)
-        self._pursuit = None
-        elapsed = time.monotonic() - pursuit.started
-        pursuit.done.set_result(ReachGoal.Result(reached=not fault, final_error=pursuit.error, elapsed_s=elapsed, message=fault or "reached"))
-
-    def _send(self, goal: np.ndarray | None) -> None:
-        """Publish a subgoal, to be reached as soon as possible."""
-        self._seq += 1
-        out = msg.Subgoal(seq=self._seq, active=goal is not None, goal=[] if goal is None else goal.tolist())
-        out.header.stamp, out.header.frame_id = self.get_clock().now().to_msg(), self.robot.base_frame
-        self._subgoal.publish(out)
+            self._server.send(choice.subgoal.goal)
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from taustack_msgs.action import ReachGoal
-from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Obstacles, Plan, RobotState, Safety, Subgoal, Track
+from taustack_msgs.msg import Command, EStop, Heartbeat, Model, Obstacles, Plan, RobotState, Safety, Subgoal, Track, WalkState
 from taustack_msgs.srv import PredictRollout
 
 NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -48,7 +49,13 @@ ESTOP = Topic(name="estop", type=EStop, qos=FEW, rate="20 Hz a source", many=Tru
 HEARTBEAT = Topic(name="heartbeat", type=Heartbeat, qos=FEW, rate="10 Hz a node", logged=False)
 DIAGNOSTICS = Topic(name="/diagnostics", type=DiagnosticArray, qos=RELIABLE, rate="1 Hz", many=True)
 
+WALK_STATE = Topic(name="walk_state", type=WalkState, qos=FEW, rate="state_hz")
+CMD_VEL = Topic(name="cmd_vel", type=Twist, qos=FEW, rate="as commanded", many=True)
+
 TOPICS = (ROBOT_STATE, JOINT_STATES, SUBGOAL, OBSTACLES, PLAN, COMMAND, TRACK, MODEL, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
 SERVICES = {"predict_rollout": PredictRollout, "press_estop": Trigger, "reset_estop": Trigger}
 ACTIONS = {"reach_goal": ReachGoal}
 FROM_DRIVER = (ROBOT_STATE, JOINT_STATES, COMMAND, TRACK, SAFETY)
+LEG_TOPICS = (WALK_STATE, JOINT_STATES, SUBGOAL, CMD_VEL, PLAN, SAFETY, ESTOP, HEARTBEAT, DIAGNOSTICS)
+"""Of a robot on legs."""
+FROM_LEGS = (WALK_STATE, JOINT_STATES, SAFETY)
