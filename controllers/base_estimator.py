@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.attitude import GRAVITY, LEVEL, AttitudeFilter, rotation, upright, yaw_of
+from taustack.controllers.attitude import GRAVITY, LEVEL, AttitudeFilter, cross_matrix, rotation, upright, yaw_of
 from taustack.controllers.compiled import FLOAT, INT, NOTHING, STORE, STORE_MATRIX, compiled
 from taustack.controllers.legs import Legs
 from taustack.legged import PARTS, LeggedConfig
@@ -105,7 +105,7 @@ class BaseEstimator:
         feet, dq = self.legs.feet(sample.q), sample.dq.reshape(-1, PARTS)
         rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate, turn[2]) @ turn.T
         self._predict(turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, stands)
-        legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + np.cross(rate, feet)
+        legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + feet @ cross_matrix(rate).T
         base_velocity = rolling - legs_move @ turn.T  # by each foot, if it stands
         slipping = self._slips(base_velocity, stands)
         self._correct(feet @ turn.T, base_velocity, stands, slipping)
@@ -118,7 +118,7 @@ class BaseEstimator:
         """Velocities (L, 3) of the middles of round feet that roll on the floor, in the base frame: 7 % of a walk's speed."""
         about_y = dq[:, 1] + dq[:, 2]
         turns = rate + np.stack([dq[:, 0], about_y * np.cos(q[:, 0]), about_y * np.sin(q[:, 0])], -1)
-        return np.cross(turns, self.legs.foot_radius[:, None] * up)
+        return np.asarray(-self.legs.foot_radius[:, None] * (turns @ cross_matrix(up).T))
 
     def _predict(self, acceleration: FloatArray, rolling: FloatArray, stands: NDArray[np.bool_]) -> None:
         """Constant acceleration over a step; feet on the floor roll, those in the air may go anywhere."""

@@ -31,7 +31,7 @@ class LegsProbe(Probe):
         assert self.until(lambda: self.client.server_is_ready() and {"walk_state", "safety"} <= set(self.newest), 90.0), (
             f"graph is not up: {sorted(self.newest)}"
         )
-        assert self.until(lambda: self.newest["safety"].mode in ("ready", "holding"), 30.0), self.newest["safety"]
+        assert self.until(lambda: self.newest["safety"].mode in ("ready", "running", "holding"), 30.0), self.newest["safety"]
 
     def place(self) -> np.ndarray:
         at = self.newest["walk_state"].pose.position

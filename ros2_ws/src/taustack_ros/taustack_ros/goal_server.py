@@ -49,6 +49,10 @@ class Guide(Protocol):
         """Send a subgoal if it is time to (monotonic, [s])."""
         ...
 
+    def reached(self) -> None:
+        """The goal was reached: its subgoal stays, or ends."""
+        ...
+
 
 class GoalServer:
     """See the module. A newer goal preempts the one that runs; an e-stop, or damping, ends it.
@@ -170,5 +174,7 @@ class GoalServer:
         if fault and not fault.startswith("preempted"):
             self.send(None)
         self.pursuit = None
+        if not fault:
+            self.guide.reached()
         elapsed = time.monotonic() - pursuit.started
         pursuit.done.set_result(ReachGoal.Result(reached=not fault, final_error=pursuit.error, elapsed_s=elapsed, message=fault or "reached"))

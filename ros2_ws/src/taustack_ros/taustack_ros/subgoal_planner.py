@@ -174,6 +174,9 @@ class SubgoalPlanner(Node):
         choice = self._chooser.lead(self._state, pursuit.goal, fresh=pursuit.subgoal is None)
         choice.add_done_callback(lambda done: self.executor.create_task(self._led, pursuit, done))
 
+    def reached(self) -> None:
+        """As `Guide`: the arm stays there."""
+
     def _led(self, pursuit: Pursuit, done: Work[Choice]) -> None:
         """A subgoal was chosen: send it if it is another one, and its goal still runs."""
         pursuit.choosing = False

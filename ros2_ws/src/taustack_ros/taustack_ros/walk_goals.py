@@ -67,6 +67,10 @@ class WalkGoals(Node):
         if pursuit.is_new(pursuit.goal):
             self._server.send(pursuit.goal)
 
+    def reached(self) -> None:
+        """As `Guide`: it stands there, and is free for what is commanded next."""
+        self._server.send(None)
+
 
 def main() -> None:
     leave(run_node(WalkGoals))
