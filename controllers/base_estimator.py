@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import GRAVITY, LEVEL, AttitudeFilter, cross_matrix, rotation, upright, yaw_of
-from taustack.controllers.compiled import FLOAT, INT, NOTHING, STORE, STORE_MATRIX, compiled
+from taustack.controllers.compiled import FLAGS, FLOAT, INT, MATRIX, NOTHING, STORE, STORE_MATRIX, VECTOR, compiled
 from taustack.controllers.legs import Legs
 from taustack.legged import PARTS, LeggedConfig
 
@@ -104,11 +104,11 @@ class BaseEstimator:
         stands = stance & (np.abs(sample.torque.reshape(-1, PARTS)[:, -1]) > self._touching)
         feet, dq = self.legs.feet(sample.q), sample.dq.reshape(-1, PARTS)
         rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate, turn[2]) @ turn.T
-        self._predict(turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, stands)
+        _predict(self._x, self._p, turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, ~stands, self.dt)
         legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + feet @ cross_matrix(rate).T
         base_velocity = rolling - legs_move @ turn.T  # by each foot, if it stands
         slipping = self._slips(base_velocity, stands)
-        self._correct(feet @ turn.T, base_velocity, stands, slipping)
+        _correct(self._x, self._p, feet @ turn.T, base_velocity, stands, slipping, self._floor)
         return BaseEstimate(
             position=self._x[:3].copy(), velocity=self._x[3:6].copy(), quaternion=self._attitude.quaternion, turn_rate=rate,
             covariance=self._p[:6, :6].copy(), slipping=slipping,
@@ -120,35 +120,33 @@ class BaseEstimator:
         turns = rate + np.stack([dq[:, 0], about_y * np.cos(q[:, 0]), about_y * np.sin(q[:, 0])], -1)
         return np.asarray(-self.legs.foot_radius[:, None] * (turns @ cross_matrix(up).T))
 
-    def _predict(self, acceleration: FloatArray, rolling: FloatArray, stands: NDArray[np.bool_]) -> None:
-        """Constant acceleration over a step; feet on the floor roll, those in the air may go anywhere."""
-        dt = self.dt
-        self._x[:3] += dt * self._x[3:6] + 0.5 * dt * dt * acceleration
-        self._x[3:6] += dt * acceleration
-        self._x[6:] += dt * np.where(stands[:, None], rolling, 0.0).ravel()
-        p = self._p
-        p[:3] += dt * p[3:6]
-        p[:, :3] += dt * p[:, 3:6]
-        at = np.arange(self._count)
-        walk = np.repeat(np.where(stands, FOOT_STD, AIR_STD) ** 2, PARTS)
-        p[at, at] += dt * np.concatenate([np.full(3, 1e-8), np.full(3, dt * ACCELERATION_STD**2), walk])
-
     def _slips(self, base_velocity: FloatArray, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Feet that stand and say another velocity of the base than is believable."""
         variance = np.diagonal(self._p)[3:6] + SPEED_STD**2
         return np.asarray(stands & (((base_velocity - self._x[3:6]) ** 2 / variance).sum(1) > OUTLIER))
 
-    def _correct(self, from_base: FloatArray, base_velocity: FloatArray, stands: NDArray[np.bool_], slipping: NDArray[np.bool_]) -> None:
-        """Feet from the base, the base's velocity by each, and the height of the floor, one number after another."""
-        for leg in range(self.legs.count):
-            believed = stands[leg] and not slipping[leg]
-            foot = 6 + PARTS * leg
-            for axis in range(3):
-                _take(self._x, self._p, foot + axis, axis, from_base[leg, axis], PLACE_STD**2)
-                if believed:
-                    _take(self._x, self._p, 3 + axis, -1, base_velocity[leg, axis], SPEED_STD**2)
-            if believed:
-                _take(self._x, self._p, foot + 2, -1, self._floor[leg], FLOOR_STD**2)
+
+@compiled(NOTHING, STORE, STORE_MATRIX, VECTOR, MATRIX, FLAGS, FLOAT)
+def _predict(x: FloatArray, p: FloatArray, acceleration: FloatArray, rolling: FloatArray, in_air: NDArray[np.bool_], dt: float) -> None:
+    """Constant acceleration (3,) over dt [s]; feet on the floor roll with velocities (L, 3), those in the air may go anywhere."""
+    n = len(x)
+    for i in range(3):
+        x[i] += dt * x[3 + i] + 0.5 * dt * dt * acceleration[i]
+        x[3 + i] += dt * acceleration[i]
+    for i in range(3):
+        for j in range(n):
+            p[i, j] += dt * p[3 + i, j]
+    for i in range(3):
+        for j in range(n):
+            p[j, i] += dt * p[j, 3 + i]
+        p[i, i] += dt * 1e-8
+        p[3 + i, 3 + i] += dt * dt * ACCELERATION_STD * ACCELERATION_STD
+    for leg in range(len(in_air)):
+        std = AIR_STD if in_air[leg] else FOOT_STD
+        for axis in range(3):
+            foot = 6 + 3 * leg + axis
+            x[foot] += 0.0 if in_air[leg] else dt * rolling[leg, axis]
+            p[foot, foot] += dt * std * std
 
 
 @compiled(NOTHING, STORE, STORE_MATRIX, INT, INT, FLOAT, FLOAT)
@@ -165,3 +163,19 @@ def _take(x: FloatArray, p: FloatArray, plus: int, minus: int, measured: float, 
         x[i] += gain[i] / spread * error
         for j in range(n):
             p[i, j] -= gain[i] * row[j] / spread
+
+
+@compiled(NOTHING, STORE, STORE_MATRIX, MATRIX, MATRIX, FLAGS, FLAGS, VECTOR)
+def _correct(
+    x: FloatArray, p: FloatArray, from_base: FloatArray, base_velocity: FloatArray, stands: NDArray[np.bool_], slipping: NDArray[np.bool_], floor: FloatArray
+) -> None:
+    """Feet from the base (L, 3), the base's velocity by each (L, 3), and the height of the floor (L,), one number after another."""
+    for leg in range(len(stands)):
+        believed = stands[leg] and not slipping[leg]
+        foot = 6 + 3 * leg
+        for axis in range(3):
+            _take(x, p, foot + axis, axis, from_base[leg, axis], PLACE_STD * PLACE_STD)
+            if believed:
+                _take(x, p, 3 + axis, -1, base_velocity[leg, axis], SPEED_STD * SPEED_STD)
+        if believed:
+            _take(x, p, foot + 2, -1, floor[leg], FLOOR_STD * FLOOR_STD)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.controllers.compiled import MATRIX, NEW_TENSOR, TENSOR, VECTOR, compiled
 from taustack.legged import PARTS, LeggedConfig
 
 FloatArray = NDArray[np.float64]
@@ -35,39 +38,73 @@ class Legs:
 
     def feet(self, q: FloatArray) -> FloatArray:
         """Positions of the feet (..., L, 3) at joint positions q (..., n)."""
-        abduction, thigh, calf = self._parts(q)
-        x = -self.thigh * np.sin(thigh) - self.calf * np.sin(thigh + calf)
-        z = -self.thigh * np.cos(thigh) - self.calf * np.cos(thigh + calf)
-        c, s = np.cos(abduction), np.sin(abduction)
-        return np.asarray(self.hip + np.stack([x, self.lateral * c - z * s, self.lateral * s + z * c], -1))
+        parts = np.asarray(q, dtype=float).reshape(-1, self.count, PARTS)
+        return _feet(parts, self.hip, self.lateral, self.thigh, self.calf).reshape(*q.shape[:-1], self.count, 3)
 
     def jacobians(self, q: FloatArray) -> FloatArray:
         """Derivatives (..., L, 3, 3) of the positions of the feet by the joints of their leg."""
-        abduction, thigh, calf = self._parts(q)
-        lower = thigh + calf
-        z = -self.thigh * np.cos(thigh) - self.calf * np.cos(lower)
-        dx = np.stack([0 * z, z, -self.calf * np.cos(lower)], -1)
-        dz = np.stack([0 * z, self.thigh * np.sin(thigh) + self.calf * np.sin(lower), self.calf * np.sin(lower)], -1)
-        c, s = np.cos(abduction)[..., None], np.sin(abduction)[..., None]
-        turned = np.array([1.0, 0.0, 0.0])
-        y_row = -dz * s + turned * (-self.lateral[:, None] * s - z[..., None] * c)
-        z_row = dz * c + turned * (self.lateral[:, None] * c - z[..., None] * s)
-        return np.stack([dx, y_row, z_row], -2)
+        parts = np.asarray(q, dtype=float).reshape(-1, self.count, PARTS)
+        return _jacobians(parts, self.lateral, self.thigh, self.calf).reshape(*q.shape[:-1], self.count, 3, 3)
 
     def joints(self, feet: FloatArray) -> FloatArray:
         """Joint positions (..., n) with the feet (..., L, 3) there, or as near as legs and limits allow; knees point backwards (calf < 0)."""
-        x, y, z = np.moveaxis(feet - self.hip, -1, 0)
-        across = np.maximum(np.hypot(y, z), np.abs(self.lateral) + 1e-6)
-        down = np.sqrt(across**2 - self.lateral**2)
-        length = np.clip(np.hypot(x, down), self._shortest, self._longest)  # what the calf's limits allow, in the direction that is asked for
-        bend = (length**2 - self.thigh**2 - self.calf**2) / (2 * self.thigh * self.calf)
-        calf = -np.arccos(np.clip(bend, -1.0, 1.0))
-        thigh = np.arctan2(-x, down) - np.arctan2(self.calf * np.sin(calf), self.thigh + self.calf * np.cos(calf))
-        abduction = np.arctan2(z, y) - np.arctan2(-down, self.lateral)
-        abduction = (abduction + np.pi) % (2 * np.pi) - np.pi
-        q: FloatArray = np.clip(np.stack([abduction, thigh, calf], -1), self._low, self._high)
-        return q.reshape(*q.shape[:-2], self.count * PARTS)
+        places = np.asarray(feet, dtype=float).reshape(-1, self.count, 3)
+        q = _joints(places - self.hip, self.lateral, self.thigh, self.calf, self._shortest, self._longest, self._low, self._high)
+        return q.reshape(*feet.shape[:-2], self.count * PARTS)
 
-    def _parts(self, q: FloatArray) -> FloatArray:
-        """Abduction, thigh, calf (3, ..., L) of joint positions (..., n)."""
-        return np.moveaxis(q.reshape(*q.shape[:-1], self.count, PARTS), -1, 0)
+
+@compiled(NEW_TENSOR, TENSOR, MATRIX, VECTOR, VECTOR, VECTOR)
+def _feet(q: FloatArray, hip: FloatArray, lateral: FloatArray, thigh: FloatArray, calf: FloatArray) -> FloatArray:
+    """See `Legs.feet`; q (B, L, 3) -> (B, L, 3)."""
+    out = np.empty((len(q), len(hip), 3))
+    for b in range(len(q)):
+        for leg in range(len(hip)):
+            c, s = math.cos(q[b, leg, 0]), math.sin(q[b, leg, 0])
+            upper, lower = q[b, leg, 1], q[b, leg, 1] + q[b, leg, 2]
+            z = -thigh[leg] * math.cos(upper) - calf[leg] * math.cos(lower)
+            out[b, leg, 0] = hip[leg, 0] - thigh[leg] * math.sin(upper) - calf[leg] * math.sin(lower)
+            out[b, leg, 1] = hip[leg, 1] + lateral[leg] * c - z * s
+            out[b, leg, 2] = hip[leg, 2] + lateral[leg] * s + z * c
+    return out
+
+
+@compiled(NEW_TENSOR, TENSOR, VECTOR, VECTOR, VECTOR)
+def _jacobians(q: FloatArray, lateral: FloatArray, thigh: FloatArray, calf: FloatArray) -> FloatArray:
+    """See `Legs.jacobians`; q (B, L, 3) -> (B, L * 3, 3)."""
+    legs = len(lateral)
+    out = np.empty((len(q), legs * 3, 3))
+    for b in range(len(q)):
+        for leg in range(legs):
+            c, s = math.cos(q[b, leg, 0]), math.sin(q[b, leg, 0])
+            upper, lower = q[b, leg, 1], q[b, leg, 1] + q[b, leg, 2]
+            z = -thigh[leg] * math.cos(upper) - calf[leg] * math.cos(lower)
+            dz_calf = calf[leg] * math.sin(lower)
+            dz = thigh[leg] * math.sin(upper) + dz_calf
+            out[b, 3 * leg, 0], out[b, 3 * leg, 1], out[b, 3 * leg, 2] = 0.0, z, -calf[leg] * math.cos(lower)
+            out[b, 3 * leg + 1, 0], out[b, 3 * leg + 1, 1], out[b, 3 * leg + 1, 2] = -lateral[leg] * s - z * c, -dz * s, -dz_calf * s
+            out[b, 3 * leg + 2, 0], out[b, 3 * leg + 2, 1], out[b, 3 * leg + 2, 2] = lateral[leg] * c - z * s, dz * c, dz_calf * c
+    return out
+
+
+@compiled(NEW_TENSOR, TENSOR, VECTOR, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, MATRIX)
+def _joints(
+    feet: FloatArray, lateral: FloatArray, thigh: FloatArray, calf: FloatArray, shortest: FloatArray, longest: FloatArray, low: FloatArray, high: FloatArray
+) -> FloatArray:
+    """See `Legs.joints`; feet from their hips (B, L, 3) -> (B, L, 3)."""
+    out = np.empty(feet.shape)
+    for b in range(len(feet)):
+        for leg in range(len(lateral)):
+            x, y, z = feet[b, leg, 0], feet[b, leg, 1], feet[b, leg, 2]
+            across = max(math.hypot(y, z), abs(lateral[leg]) + 1e-6)
+            down = math.sqrt(across * across - lateral[leg] * lateral[leg])
+            # What the calf's limits allow, in the direction that is asked for.
+            length = min(max(math.hypot(x, down), shortest[leg]), longest[leg])
+            bend = (length * length - thigh[leg] * thigh[leg] - calf[leg] * calf[leg]) / (2 * thigh[leg] * calf[leg])
+            knee = -math.acos(min(max(bend, -1.0), 1.0))
+            out[b, leg, 2] = knee
+            out[b, leg, 1] = math.atan2(-x, down) - math.atan2(calf[leg] * math.sin(knee), thigh[leg] + calf[leg] * math.cos(knee))
+            abduction = math.atan2(z, y) - math.atan2(-down, lateral[leg])
+            out[b, leg, 0] = (abduction + math.pi) % (2 * math.pi) - math.pi
+            for part in range(3):
+                out[b, leg, part] = min(max(out[b, leg, part], low[leg, part]), high[leg, part])
+    return out
