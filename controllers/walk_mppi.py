@@ -32,6 +32,8 @@ Float32 = NDArray[np.float32]
 NO_OBSTACLES = np.zeros((0, 7), dtype=np.float32)
 RESTS_M_S = 0.15
 """Velocity of the base [m/s, rad/s] under which a robot that shall stand is let stand."""
+CHANGES = np.array([3.0, 2.0, 5.0])
+"""With which the velocity may change that the model is asked for: forward, sideways [m/s^2], turn [rad/s^2]."""
 FOLLOWS_S = 0.3
 """With which a planned walk follows what is wanted [s]."""
 RESTS_S = 0.2
@@ -64,14 +66,15 @@ class WalkMPPI:
             samples=spec.samples_per_shard, members=spec.members, seed=int(rng.integers(2**63)),
         )  # fmt: skip
         self._seq = first_seq
-        self._observer = DisturbanceObserver(self.dt, lag_s=FOLLOWS_S)
+        self._observer, self._change = DisturbanceObserver(self.dt, lag_s=FOLLOWS_S), CHANGES * self.dt
         self._keep = float(np.exp(-self.dt / RESTS_S))
         self.reset()
 
     def reset(self) -> None:
         """Forget the old plans: the robot was moved or they were not followed."""
         self._plans: list[Plan] = []
-        self._temperature, self._moves, self._given = 1.0, np.zeros(3), np.zeros(3)
+        self._temperature, self._moves = 1.0, np.zeros(3)
+        self._shaped, self._given = np.zeros(3), np.zeros(3)
         self._observer.reset()
         self.trust = Trust.whole(self.horizon, self.bundle.manifest.disagreement.q99)
 
@@ -106,7 +109,7 @@ class WalkMPPI:
         if not (np.isfinite(x).all() and np.isfinite(wanted).all()):
             raise PlanFailed(f"state or wanted velocity is not finite: x {x}, velocity {wanted}")
         effective_t = state.t + self._latency_s
-        self._given = wanted - self._observer.look(state.base.local_velocity, self._given) if wanted.any() else wanted
+        self._given = self._asked_of_the_model(wanted, state)
         x = self.predict(state, effective_t)
         basis = Basis(
             goal=np.array(self._given, dtype=float), tau=0.0, trust=self.trust.steps, mean=self._shifted(effective_t, x), weights=self.weights,
@@ -123,6 +126,12 @@ class WalkMPPI:
         )  # fmt: skip
         self._plans = [*self._plans[-self.config.latency_steps - 1 :], plan]
         return plan
+
+    def _asked_of_the_model(self, wanted: FloatArray, state: WalkState) -> FloatArray:
+        """The wanted velocity (3,), changed no faster than a walk can be trusted to, and corrected by what was missed lately; to stand is to stand."""
+        missed = self._observer.look(state.base.local_velocity, self._given)
+        self._shaped = self._shaped + np.clip(wanted - self._shaped, -self._change, self._change)
+        return self._shaped - missed if wanted.any() else self._shaped
 
     def compute(self, x: FloatArray, basis: Basis, seq: int) -> Computed:
         """The plan step itself: a pure function of the state (nx,) at its start, the basis and the plan's number.

@@ -26,7 +26,7 @@ class WalkMPPIConfig(StrictModel):
     )
     noise_floor: Annotated[float, Field(gt=0, le=1, description="of the narrowest noise, as a share of the widest")] = 0.1
     temperature: Positive = Field(default=0.1, description="as a share of the median of S - min S")
-    latency_steps: Annotated[int, Field(ge=0, le=5, description="steps between a state and the effect of its plan")] = 1
+    latency_steps: Annotated[int, Field(ge=0, le=5, description="steps between a state and the effect of its plan")] = 2
 
 
 class WalkTaskConfig(StrictModel):
