@@ -17,7 +17,7 @@ COST = {"velocity": 3.0, "fall": 100.0, "posture": 4.0, "landing": 0.5, "smoothn
 class WalkMPPIConfig(StrictModel):
     """Parameters of the MPPI planner of walks; those marked (export) are fixed in the plan graph."""
 
-    samples: Annotated[int, Field(ge=8, description="sampled plans a tick, over all shards (export)")] = 256
+    samples: Annotated[int, Field(ge=8, description="sampled plans a tick, over all shards (export)")] = 192
     horizon: Annotated[int, Field(ge=5, le=100, description="steps ahead (export)")] = 25
     shards: Annotated[int, Field(ge=1, le=16, description="sessions that the samples are split over (export)")] = 2
     knots: Annotated[int, Field(ge=2, description="of the splines that noise is made of")] = 5

@@ -34,7 +34,7 @@ def plan_on_fresh_states(step: Callable[[float], None], fresh: threading.Event, 
         now = time.monotonic()
         progress(now)
         if came and now >= due - 0.25 * period and duty.may_begin(now):
-            due = max(due + period, now)
+            due = due + period if now < due + period else now + period  # late by less than a period is made up for
             step(now)
             duty.worked(now, time.monotonic())
 
