@@ -74,7 +74,8 @@ class WalkMPPI:
         """Forget the old plans: the robot was moved or they were not followed."""
         self._plans: list[Plan] = []
         self._temperature, self._moves = 1.0, np.zeros(3)
-        self._shaped, self._given = np.zeros(3), np.zeros(3)
+        self._shaped: FloatArray | None = None
+        self._given = np.zeros(3)
         self._observer.reset()
         self.trust = Trust.whole(self.horizon, self.bundle.manifest.disagreement.q99)
 
@@ -130,6 +131,8 @@ class WalkMPPI:
     def _asked_of_the_model(self, wanted: FloatArray, state: WalkState) -> FloatArray:
         """The wanted velocity (3,), changed no faster than a walk can be trusted to, and corrected by what was missed lately; to stand is to stand."""
         missed = self._observer.look(state.base.local_velocity, self._given)
+        if self._shaped is None:  # from how it moves: somebody else may have walked until now
+            self._shaped = state.base.local_velocity
         self._shaped = self._shaped + np.clip(wanted - self._shaped, -self._change, self._change)
         return self._shaped - missed if wanted.any() else self._shaped
 

@@ -6,8 +6,12 @@ import mujoco
 import numpy as np
 import pytest
 
+from taustack.controllers.attitude import cross_matrix, rotation, upright, yaw_of
 from taustack.controllers.base_estimator import BaseEstimate
 from taustack.controllers.gait import Gait, GaitCommand, GaitState
+from taustack.controllers.leg_monitors import Level
+from taustack.controllers.leg_watchdog import LegSelfStop
+from taustack.controllers.leg_wire import LegCommand
 from taustack.controllers.legs import Legs
 from taustack.controllers.walk_laws import Feedback, FeedForward, StrideMap, make_walk_law, towards
 from taustack.controllers.walk_state import WalkState
@@ -226,3 +230,49 @@ def test_at_the_goal_it_stands() -> None:
 def test_an_unknown_law_names_the_choices() -> None:
     with pytest.raises(UnknownName, match="open_loop"):
         make_walk_law("trot", load_legged("go2"))
+
+
+def test_the_vertical_and_the_heading_make_an_orientation() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        up, yaw = rng.normal(size=3) + [0, 0, 2], rng.uniform(-3, 3)
+        quaternion = upright(yaw, up)
+        np.testing.assert_allclose(rotation(quaternion)[2], up / np.linalg.norm(up), atol=1e-12)
+        assert yaw_of(quaternion) == pytest.approx(yaw)
+        other = rng.normal(size=3)
+        np.testing.assert_allclose(cross_matrix(up) @ other, np.cross(up, other))
+
+
+def test_up_is_told_by_a_robot_at_rest_and_by_no_other() -> None:
+    rng, level = np.random.default_rng(0), Level()
+    tilted = 9.81 * np.array([0.0, np.sin(0.2), np.cos(0.2)])
+    said = [level.look(tilted + rng.normal(0, 0.3, 3)) for _ in range(60)]
+    assert all(up is None for up in said[:49])
+    assert said[-1] is not None
+    np.testing.assert_allclose(said[-1], tilted / 9.81, atol=0.02)
+    falling = [level.look(np.zeros(3)) for _ in range(60)]
+    assert falling[-1] is None
+
+
+def test_the_robots_own_watchdog_takes_commands_again_only_where_its_joints_are(go2: LeggedConfig) -> None:
+    home, still = go2.of_joints("home"), np.zeros(12)
+    stop = LegSelfStop(go2, 0.002)
+    assert not any(stop.step() for _ in range(100))  # before the first command it stands as it does by itself
+
+    def command(q: np.ndarray, damped: bool = False) -> bool:
+        return stop.command(LegCommand(t=0.0, damped=damped, q=q, dq=still, torque=still), home)
+
+    assert not command(np.full(12, np.nan))
+    assert not command(np.zeros(3))
+    assert command(home)
+    assert [stop.step() for _ in range(12)] == [False] * 10 + [True] * 2
+    assert stop.stopped
+    assert not command(home + 0.5)
+    assert stop.step()
+    assert command(home + 0.1)
+    assert not stop.step()
+    assert command(home, damped=True)
+    assert stop.step()
+    assert not stop.stopped
+    assert not command(home + 0.5)
+    assert stop.refused == 4

@@ -77,6 +77,22 @@ def test_the_actions_keep_to_what_strides_can_be(go2: LeggedConfig, task: WalkTa
     assert (np.abs(np.diff(actions, axis=0)) <= rate + 1e-5).all()
 
 
+def test_what_was_missed_is_asked_for_beside_what_is_wanted(go2: LeggedConfig, task: WalkTaskConfig, bundle: WalkBundle, walking: WalkState) -> None:
+    """The robot of this test always moves at half a metre a second, whatever is asked."""
+    mppi, wanted = planner(go2, task, bundle), np.array([0.7, 0.0, 0.0])
+    slow = walking.base.local_velocity
+    asked = [mppi.plan(dataclasses.replace(walking, t=walking.t + 0.02 * i), wanted).basis for i in range(60)]
+    goals = np.array([basis.goal for basis in asked if basis is not None])
+    assert goals[0, 0] == pytest.approx(slow[0] + 3.0 * 0.02, abs=0.01)  # it begins with how it moves, and changes no faster than may be
+    assert (np.diff(goals[:, 0]) < 3.0 * 0.02 + 0.01).all()
+    assert goals[-1, 0] > 0.7 + 0.03
+    assert goals[-1, 0] <= 0.7 + 0.3 + 1e-9  # what is counted on has a bound
+    mppi.reset()
+    again = mppi.plan(walking, wanted).basis
+    assert again is not None
+    assert again.goal[0] == pytest.approx(goals[0, 0], abs=0.01)
+
+
 def test_the_newest_plan_in_effect_is_followed(go2: LeggedConfig, task: WalkTaskConfig, bundle: WalkBundle, walking: WalkState) -> None:
     mppi = planner(go2, task, bundle)
     np.testing.assert_array_equal(mppi.action_at(walking.t, walking), [*walking.gait.velocity, *walking.gait.landing])
