@@ -148,6 +148,8 @@ class Controller(Node):
         if self._obstacles is not None:
             planner.set_obstacles((*self.task.obstacles, *self._obstacles))
             self._obstacles = None
+        if goal is None:
+            self.times.pause()
         if newest is None or goal is None or now - self._received_at > STALE_STATE_S:
             planner.reset()
             return

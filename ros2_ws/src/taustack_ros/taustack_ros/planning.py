@@ -44,13 +44,22 @@ class PlanTimes:
 
     def __init__(self) -> None:
         self.made: Counter[str] = Counter()
-        self._plan_ms, self._planned_at = Ring(100_000), Ring(100_000)
+        self._plan_ms, self._planned_at, self._gaps = Ring(100_000), Ring(100_000), Ring(100_000)
+        self._last_at: float | None = None
 
     def add(self, planner: str, plan_time_s: float) -> None:
         """Count one that was made now."""
+        now = time.monotonic()
         self.made[planner] += 1
         self._plan_ms.append(1e3 * plan_time_s)
-        self._planned_at.append(time.monotonic())
+        self._planned_at.append(now)
+        if self._last_at is not None:
+            self._gaps.append(now - self._last_at)
+        self._last_at = now
+
+    def pause(self) -> None:
+        """Nobody asks for plans: what passes until the next one says nothing of the rate."""
+        self._last_at = None
 
     def write(self, run_dir: str, about: dict[str, object]) -> None:
         """controller.json and plans.npz; nothing without a folder or a plan. about: what else goes into the first."""
@@ -58,10 +67,9 @@ class PlanTimes:
             return
         plan_ms, planned_at = self._plan_ms.newest(), self._planned_at.newest()
         p50, p99, p999 = np.percentile(plan_ms, [50, 99, 99.9])
-        gaps = np.diff(planned_at)
-        busy = gaps[gaps < 0.5]
+        gaps = self._gaps.newest()
         statistics = {
-            "plan_hz": float(1 / busy.mean()) if len(busy) else 0.0,
+            "plan_hz": float(1 / gaps.mean()) if len(gaps) else 0.0,
             "plan_ms": {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": float(plan_ms.max())},
             "plans": self._plan_ms.count, "plans_by": dict(self.made), **about,
         }  # fmt: skip

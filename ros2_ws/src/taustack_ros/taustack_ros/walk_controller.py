@@ -104,6 +104,8 @@ class WalkController(Node):
 
     def _step(self, now: float) -> None:
         newest, wanted = self._newest, self._wanted(now)
+        if wanted is None:
+            self.times.pause()
         if newest is None or wanted is None or now - self._received_at > STALE_STATE_S:
             self._forget()
             return
