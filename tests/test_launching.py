@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from taustack.cli import main
+from taustack.cli.up import launch_of_kind
 from taustack.errors import BadInput, TaustackError, UnknownName
 from taustack.launching import runner as runner_module
 from taustack.launching.launch_file import LaunchSpec, NodeSpec, read_launch
@@ -287,3 +288,17 @@ def test_a_folder_that_cannot_be_written_is_refused_before_work_begins(tmp_path:
     (tmp_path / "file").write_text("")
     assert main(["collect", "panda", "--minutes", "0.1", "--out", str(tmp_path / "file" / "data")]) == 2
     assert "a folder that can be written" in capsys.readouterr().err
+
+
+def test_sim_stands_for_the_launch_file_of_the_robots_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch_of_kind("sim", "go2") == "sim_legs"
+    assert launch_of_kind("sim", "panda") == "sim"
+    assert launch_of_kind("sim", "") == "sim"
+    assert launch_of_kind("mine.launch.yaml", "go2") == "mine.launch.yaml"
+    assert main(["up", "sim", "--robot", "go2", "kind:=tdm"]) == 2
+    assert "argument of sim_legs.launch.yaml: got 'kind', expected one of bundle" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["up", "sim", "--robot", "go2", "--nonsense"])
+    with pytest.raises(SystemExit):
+        main(["sim", "panda", "reach", "--nonsense"])
+    assert "unrecognized arguments: --nonsense" in capsys.readouterr().err

@@ -272,7 +272,7 @@ def load_robot(name_or_folder: str | Path) -> RobotConfig:
         robot = load(RobotConfig, folder / "robot.yaml")
     except BadInput:
         if has_legs(folder):
-            expected = "an arm: of robots on legs there are `taustack sim` and `taustack train strides`"
+            expected = "an arm: of robots on legs there are `taustack sim`, `taustack train` and `taustack up sim`"
             raise BadInput(folder / "robot.yaml", "legs", "a robot on legs", expected) from None
         raise
     return robot.model_copy(update={"folder": folder.resolve()})

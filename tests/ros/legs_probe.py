@@ -98,6 +98,28 @@ def pressed(probe: LegsProbe) -> Any:
     return {"message": running.result().result.message, "safety": safety, "refused": refused, "reset": reset["success"], "again": again["reached"]}
 
 
+def keys(probe: LegsProbe) -> Any:
+    """Asks for keys with PRESS lines, and says what came of them."""
+    probe.ready()
+
+    def press(text: str) -> None:
+        print(f"PRESS {text}", flush=True)
+
+    before = probe.place()
+    assert probe.until(lambda: "cmd_vel" in probe.newest, 60.0)
+    press("wwww")
+    assert probe.until(lambda: abs(probe.newest["cmd_vel"].linear.x - 0.4) < 1e-6, 20.0), probe.newest["cmd_vel"]
+    probe.wait(2.0)
+    press("x")
+    assert probe.until(lambda: not probe.newest["walk_state"].walks, 20.0)
+    way = float(np.hypot(*(probe.place() - before)))
+    press(" ")
+    assert probe.until(lambda: probe.newest["safety"].estop, 20.0)
+    pressed = probe.newest["safety"].estop_reason
+    press("r")
+    return {"way": way, "pressed": pressed, "released": probe.until(lambda: not probe.newest["safety"].estop, 20.0)}
+
+
 def wander(probe: LegsProbe, seconds: str) -> Any:
     """Walks for a while, by commanded velocities; says READY once it does."""
     probe.ready()
@@ -110,7 +132,7 @@ def wander(probe: LegsProbe, seconds: str) -> Any:
 def main() -> None:
     rclpy.init()
     probe = LegsProbe()
-    commands = {"goals": goals, "commanded": commanded, "pressed": pressed, "wander": wander}
+    commands = {"goals": goals, "commanded": commanded, "pressed": pressed, "keys": keys, "wander": wander}
     print("ANSWER " + json.dumps(commands[sys.argv[1]](probe, *sys.argv[2:])), flush=True)
     probe.destroy_node()
     rclpy.try_shutdown()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +67,38 @@ def test_the_estop_ends_a_walk_on_its_feet(legs: Any) -> None:
     assert answer["message"].startswith("stopped: e-stop: pressed by")
     assert (answer["safety"]["mode"], answer["refused"], answer["reset"]) == ("holding", False, True)
     assert answer["again"], legs.log.getvalue()[-3000:]
+
+
+def test_keys_walk_it_stand_it_and_press_the_estop(legs: Any) -> None:
+    """`taustack teleop` in a terminal of its own; what is not a terminal is refused."""
+    teleop = [str(Path(sys.executable).with_name("taustack")), "teleop"]
+    refused = subprocess.run(teleop, env=legs.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2
+    assert "standard input: got no terminal" in refused.stderr
+    keys, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    process = subprocess.Popen(teleop, env=legs.environment, stdin=terminal, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        probe = subprocess.Popen([sys.executable, str(LEGS_PROBE), "keys"], env=legs.environment, stdout=subprocess.PIPE, text=True)
+        assert probe.stdout is not None
+        answers = {}
+        for line in probe.stdout:
+            legs.runner.poll()
+            if line.startswith("PRESS "):
+                os.write(keys, line.removeprefix("PRESS ").removesuffix("\n").encode())
+            elif line.startswith("ANSWER "):
+                answers = json.loads(line.removeprefix("ANSWER "))
+        assert answers["way"] > 0.2, f"{answers}\n{legs.log.getvalue()[-2000:]}"
+        assert answers["pressed"].startswith("pressed by")
+        assert answers["released"]
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert termios.tcgetattr(terminal)[:4] == before[:4]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
+        os.close(keys)
+        os.close(terminal)
 
 
 def walking(graph: Any, seconds: float) -> subprocess.Popen[str]:

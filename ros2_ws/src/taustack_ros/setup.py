@@ -14,6 +14,7 @@ NODES = (
     "logger",
     "walk_controller",
     "walk_goals",
+    "teleop",
 )
 
 setup(

@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # MuJoCo picks its renderer when it is first imported.
     os.environ.setdefault("MUJOCO_GL", "egl")
-    options = parser().parse_args(arguments)
+    root = parser()
+    options, left = root.parse_known_args(arguments)
+    if options.command == "up" and all(":=" in text for text in left):  # argparse takes none after an option
+        options.arguments += left
+    elif left:
+        root.error(f"unrecognized arguments: {' '.join(left)}")
     try:
         return int(options.function(options))
     except TaustackError as error:

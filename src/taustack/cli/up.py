@@ -1,11 +1,12 @@
-"""`taustack up`: run a launch file."""
+"""`taustack up`: run a launch file; `taustack teleop`: walk by keys."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 from taustack.errors import BadInput
 
@@ -16,6 +17,8 @@ def add(commands: Any) -> None:
     command.add_argument("--robot", help="robot, by name or folder: NAME:=VALUE for `robot`, and `sim` becomes the launch file of its kind")
     command.add_argument("arguments", nargs="*", metavar="NAME:=VALUE", help="arguments of the launch file")
     command.set_defaults(function=up)
+    command = commands.add_parser("teleop", help="walk a robot on legs that is up by the keys of this terminal (velocities on cmd_vel)")
+    command.set_defaults(function=teleop)
 
 
 def up(options: argparse.Namespace) -> int:
@@ -31,6 +34,14 @@ def up(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     runner.start()
     return runner.wait(stop)
+
+
+def teleop(options: argparse.Namespace) -> NoReturn:
+    from taustack.launching.launch_file import read_launch
+    from taustack.launching.ros_environment import executable, ros_environment
+
+    node = str(executable("taustack_ros", "teleop"))
+    os.execve(node, [node], ros_environment() | read_launch("sim_legs", {}).environment)  # signals are for the node itself
 
 
 def launch_of_kind(launch: str, robot: str) -> str:
