@@ -118,7 +118,10 @@ class WalkTracker:
         if up is None:
             self.following.reason = "the base is not at rest"
             return "not at rest"
+        height = float(self._legs.foot_radius.max()) - float((self._legs.feet(sample.q) @ up).min())
         wrong = self.falls.tilted(up)
+        if height < self.robot.fall.height and not self.robot.safety.stands_up:
+            wrong = f"the base is {height:.2f} m over the floor, and `safety.stands_up` is off"
         outside = (sample.q < self.robot.q_min - OUTSIDE) | (sample.q > self.robot.q_max + OUTSIDE)
         if outside.any():
             wrong = f"{self.robot.joint_names[int(np.argmax(outside))]} stands outside its limits"
@@ -126,7 +129,6 @@ class WalkTracker:
             self.following.reason = f"{wrong}: set it on its feet by hand"
             return "outside"
         before = self._base
-        height = float(self._legs.foot_radius.max()) - float((self._legs.feet(sample.q) @ up).min())
         place = np.array([*(before.position[:2] if before is not None else np.zeros(2)), height])
         self._estimator.reset(place, before.yaw if before is not None else 0.0, sample.q, up)
         self.gait.reset()

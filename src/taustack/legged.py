@@ -80,6 +80,7 @@ class LegSafetyConfig(Timeouts):
     """What the layer below the planner watches, and how long it waits for others."""
 
     plan_timeout_s: Positive = Field(default=0.2, description="a plan is followed for this long after it took effect [s]; a stride takes longer")
+    stands_up: bool = Field(default=True, description="a robot that lies on its belly stands up by itself; false: it says so and waits for a person")
     low_s: Positive = Field(default=0.1, description="time below the height of a fall until the robot counts as fallen [s]")
     largest_error: Positive = Field(default=0.8, description="between a joint and its target [rad]")
     far_s: Positive = Field(default=0.1, description="time beyond it until the robot is damped [s]")

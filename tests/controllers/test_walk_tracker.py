@@ -210,6 +210,17 @@ def test_a_robot_on_its_side_is_not_stood_up(go2: LeggedConfig, tmp_path: Path) 
     pair.close()
 
 
+def test_a_robot_that_lies_is_not_stood_up_where_its_file_says_so(go2: LeggedConfig, tmp_path: Path) -> None:
+    waits = go2.model_copy(update={"safety": go2.safety.model_copy(update={"stands_up": False})})
+    pair = Pair(waits, tmp_path)
+    pair.plant.data.qpos[7:], pair.plant.data.qpos[2] = np.tile([0.0, 1.4, -2.6], 4), 0.1
+    pair.plant.damp()
+    pair.run(1.5)
+    assert pair.following.state == "idle"
+    assert "over the floor, and `safety.stands_up` is off: set it on its feet by hand" in pair.following.reason
+    pair.close()
+
+
 def test_a_silent_tracker_is_noticed_by_the_robot_itself_which_sinks_down(pair: Pair) -> None:
     up_and_walking(pair)
     pair.run(pair.robot.safety.command_timeout_s - DT, tracker=False)
