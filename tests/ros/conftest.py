@@ -105,5 +105,6 @@ def driver_alone(start_graph: Callable[..., Graph]) -> Graph:
 @pytest.fixture(autouse=True)
 def rearmed(request: pytest.FixtureRequest) -> None:
     """The graph of the module as the test expects it."""
-    if "graph" in request.fixturenames:
-        request.getfixturevalue("graph").rearm()
+    for name in ("graph", "legs"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).rearm()
