@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from taustack.cli.output import write_json
 from taustack.errors import BadInput, TaustackError
 from taustack.machine import STEAL_LIMIT
+from taustack.stop_flag import StopFlag
 
 
 def add(commands: Any) -> None:
@@ -44,9 +44,9 @@ def run(options: argparse.Namespace) -> int:
         "run_dir": str(folder.resolve()), "log": str(folder.resolve() / "log"),
     }  # fmt: skip
     runner = Runner(read_launch("sim", arguments))
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.set(signal.Signals(number).name))
     print(f"starting the stack; this run is {folder}", flush=True)
     failure = ""
     client: subprocess.Popen[bytes] | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import threading
 from typing import Any, NoReturn
 
 from taustack.errors import BadInput
+from taustack.stop_flag import StopFlag
 
 
 def add(commands: Any) -> None:
@@ -29,9 +29,9 @@ def up(options: argparse.Namespace) -> int:
     if options.robot:
         arguments = {"robot": options.robot, **arguments}
     runner = Runner(read_launch(launch_of_kind(options.launch, arguments.get("robot", "")), arguments))
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: stop.set(signal.Signals(number).name))
     runner.start()
     return runner.wait(stop)
 

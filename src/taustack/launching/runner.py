@@ -17,6 +17,7 @@ from taustack.launching.parent import die_with_parent
 from taustack.launching.ros_environment import executable, ros_environment
 from taustack.launching.terminal import Terminal
 from taustack.shared_memory import remove_session, sweep_dead_sessions
+from taustack.stop_flag import StopFlag
 
 GRACE_S = {signal.SIGTERM: 12.0, signal.SIGKILL: 2.0}  # not SIGINT: a process that still imports answers that with a traceback
 BAD_INPUT = 2  # exit code of wrong input, which starting anew does not mend
@@ -99,7 +100,7 @@ class Runner:
             self.restarted.append(due.node.name)
         return None
 
-    def wait(self, stop: threading.Event) -> int:
+    def wait(self, stop: StopFlag) -> int:
         """Wait until `stop` is set or a process ends that may not be restarted, then stop all; returns the exit code."""
         ended: tuple[str, int] | None = None
         while not stop.is_set() and ended is None:
