@@ -85,13 +85,14 @@ class Chooser:
         return self._thread.submit(timed)
 
     def _use(self, pair: Pair, obstacles: Sequence[Obstacle]) -> None:
-        self._leader, self._spare, self._asked = Guarded(pair[0], self._direct, times=self._times), pair[1], None
+        self._leader, self._spare = Guarded(pair[0], self._direct, times=self._times), pair[1]
         self._set_obstacles(obstacles)
         self._leader.reset()
 
     def _set_obstacles(self, obstacles: Sequence[Obstacle]) -> None:
         self._leader.set_obstacles(obstacles)
         self._spare.set_obstacles(obstacles)
+        self._asked = None  # that answer knew nothing of these
 
     def _ask(self, state: RobotState, goal: FloatArray) -> Subgoal:
         asked = Guarded(self._spare, self._direct, times=self._times)

@@ -116,12 +116,12 @@ class Gait:
             q = np.clip(q, self._last - self._fastest, self._last + self._fastest)
         dq = np.zeros_like(q) if self._last is None else (q - self._last) / self.dt
         self._last = q
-        return LegTargets(q=q, dq=dq, torque=self._carrying(q), stance=self._stance)
+        return LegTargets(q=q, dq=dq, torque=self._carrying(q, self._stance), stance=self._stance)
 
     def standing(self, q: FloatArray) -> LegTargets:
         """Targets at rest at joint positions q (n,), with the weight on all feet; the gait itself stays where it is."""
-        self._stance = np.ones(len(self._offsets), dtype=bool)
-        return LegTargets(q=q, dq=np.zeros_like(q), torque=self._carrying(q), stance=self._stance)
+        stance = np.ones(len(self._offsets), dtype=bool)
+        return LegTargets(q=q, dq=np.zeros_like(q), torque=self._carrying(q, stance), stance=stance)
 
     def _follow(self, command: GaitCommand) -> None:
         """Strides towards the command, and the clock; a walk ends at a beat, once the feet are together."""
@@ -157,11 +157,11 @@ class Gait:
         vx, vy, turn = (part[..., None] for part in np.moveaxis(self.state.velocity, -1, 0))
         return np.stack([vx - turn * feet[..., 1], vy + turn * feet[..., 0]], -1)
 
-    def _carrying(self, q: FloatArray) -> FloatArray:
+    def _carrying(self, q: FloatArray, stance: NDArray[np.bool_]) -> FloatArray:
         """Torques (..., n) with which the feet on the floor carry the robot, in equal shares."""
-        share = self._weight / max(1, int(self._stance.sum()))
+        share = self._weight / max(1, int(stance.sum()))
         down = -share * self.legs.jacobians(q)[..., 2, :]
-        return np.asarray(np.where(self._stance[:, None], down, 0.0).reshape(q.shape))
+        return np.asarray(np.where(stance[:, None], down, 0.0).reshape(q.shape))
 
 
 def _hermite(s: FloatArray, start: FloatArray, end: FloatArray, slope: FloatArray) -> FloatArray:

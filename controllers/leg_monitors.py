@@ -107,6 +107,10 @@ class Level:
     def __init__(self) -> None:
         self._recent: deque[FloatArray] = deque(maxlen=self.TICKS)
 
+    def forget(self) -> None:
+        """What was seen says nothing any more: the robot moved since, or may have."""
+        self._recent.clear()
+
     def look(self, acceleration: FloatArray) -> FloatArray | None:
         """The vertical (3,) in the base frame; None while the robot is not at rest, or was not for long enough."""
         self._recent.append(acceleration)

@@ -15,22 +15,27 @@ SETTLE_S = 0.3
 
 
 class Rise:
-    """From joint positions q (n,) at time now [s] to others.
+    """From joint positions q (n,) to others.
 
     Args:
         gait: says how the feet carry the robot.
     """
 
-    def __init__(self, gait: Gait, q: FloatArray, to: FloatArray, now: float) -> None:
-        self._gait, self._from, self._to, self._began = gait, q, to, now
-        self._lasts_s = float(np.abs(to - q).max()) / SPEED
+    def __init__(self, gait: Gait, q: FloatArray, to: FloatArray) -> None:
+        self._gait, self._from, self._to = gait, q, to
+        self._went_s, self._lasts_s = 0.0, float(np.abs(to - q).max()) / SPEED
 
-    def at(self, now: float) -> LegTargets:
-        """Targets at a time [s]: a cosine's half wave, the weight taken on with it."""
-        done = min(1.0, (now - self._began) / max(1e-6, self._lasts_s))
+    def go_on(self, dt: float) -> None:
+        """Go on for dt [s]; who does not call it lets the robot stay as it is."""
+        self._went_s += dt
+
+    def targets(self) -> LegTargets:
+        """A cosine's half wave, the weight on all feet."""
+        done = min(1.0, self._went_s / max(1e-6, self._lasts_s))
         share = 0.5 - 0.5 * float(np.cos(np.pi * done))
         return self._gait.standing(self._from + share * (self._to - self._from))
 
-    def over(self, now: float) -> bool:
+    @property
+    def over(self) -> bool:
         """True once the robot stands."""
-        return now - self._began > self._lasts_s + SETTLE_S
+        return self._went_s > self._lasts_s + SETTLE_S

@@ -136,6 +136,11 @@ class WalkMPPI:
         self._shaped = self._shaped + np.clip(wanted - self._shaped, -self._change, self._change)
         return self._shaped - missed if wanted.any() else self._shaped
 
+    def next_seq(self) -> int:
+        """A number for a plan that somebody else makes."""
+        self._seq += 1
+        return self._seq
+
     def compute(self, x: FloatArray, basis: Basis, seq: int) -> Computed:
         """The plan step itself: a pure function of the state (nx,) at its start, the basis and the plan's number.
 

@@ -61,10 +61,10 @@ class WalkTracker:
 
     @property
     def rests(self) -> bool:
-        """True if the robot stands, or lies still."""
-        if self.following.state in ("idle", "damped"):
+        """True if the robot stands, or is still on the floor or half way up."""
+        if self._rise is not None or self.following.state in ("idle", "damped"):
             return self.sensors.trusted is None or bool(np.abs(self.sensors.trusted.dq).max() < STILL)
-        return self._rise is None and not self.gait.state.walks and not self.gait.state.velocity.any()
+        return not self.gait.state.walks and not self.gait.state.velocity.any()
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped."""
@@ -78,15 +78,25 @@ class WalkTracker:
             self.falls.reset()
         if fault is None and self.following.state != "idle":
             self._estimate(sample)
+        up = self._up(sample, fault)
         stands = self.following.state not in ("idle", "damped")
         asked = replace(signals, hold=signals.hold or (self.sensors.in_the_air(now) if stands else None))
-        self.following.judge(now, fault, self._overload(fault, signals, sample), asked, lambda: self._begin(now, sample))
+        self.following.judge(now, fault, self._overload(fault, signals, sample), asked, lambda: self._begin(now, sample, up))
         if self._rise is not None:
+            if self.following.forbidden is None:  # an e-stop, or any other hold, stops it where it is
+                self._rise.go_on(self.dt)
             self.following.forbidden = self.following.forbidden or "standing up"
         self.following.choose(now)
         self.following.tire(now)
         self.targets = self._move(now)
         return self.targets
+
+    def _up(self, sample: ImuSample, fault: str | None) -> FloatArray | None:
+        """The vertical (3,) in the base of a robot that nobody moves; None while it is not known, or one that moves."""
+        if fault is not None or self.following.state != "idle":
+            self._level.forget()
+            return None
+        return self._level.look(sample.acceleration)
 
     def _estimate(self, sample: ImuSample) -> None:
         """Take in a measurement that was not seen yet; of a gap it is taken to have lasted."""
@@ -112,9 +122,8 @@ class WalkTracker:
             return f"fallen: {tilted}" if tilted else None
         return self.falls.look(self._base.quaternion, sample.q, self.targets.q)
 
-    def _begin(self, now: float, sample: ImuSample) -> str | None:
+    def _begin(self, now: float, sample: ImuSample, up: FloatArray | None) -> str | None:
         """From idle to ready: stand up from where the legs are, unless the robot lies on its side or a joint is outside its limits."""
-        up = self._level.look(sample.acceleration)
         if up is None:
             self.following.reason = "the base is not at rest"
             return "not at rest"
@@ -132,7 +141,7 @@ class WalkTracker:
         place = np.array([*(before.position[:2] if before is not None else np.zeros(2)), height])
         self._estimator.reset(place, before.yaw if before is not None else 0.0, sample.q, up)
         self.gait.reset()
-        self._rise = Rise(self.gait, sample.q, self.gait.step(STAND).q, now)
+        self._rise = Rise(self.gait, sample.q, self.gait.step(STAND).q)
         self.gait.reset()
         self._seen_t = -np.inf
         self.sensors.touches(now)
@@ -144,8 +153,8 @@ class WalkTracker:
             self._rise = None
             return None
         if self._rise is not None:
-            targets = self._rise.at(now)
-            self._rise = None if self._rise.over(now) else self._rise
+            targets = self._rise.targets()
+            self._rise = None if self._rise.over else self._rise
         else:
             targets = self.gait.step(self._command(now))
         self._stance = targets.stance

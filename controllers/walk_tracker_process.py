@@ -10,7 +10,7 @@ from typing import Any
 from taustack.controllers.leg_wire import LegMeasurement, WalkTrackerState, pack_command, pack_tracker_state, unpack_measurement
 from taustack.controllers.requests import Requests
 from taustack.controllers.shared_hardware import wait_for_measurement
-from taustack.controllers.tracker_process import FIRST_MEASUREMENT_S, STATUS_EVERY_S, Said, run_until_at_rest, status_of
+from taustack.controllers.tracker_loop import FIRST_MEASUREMENT_S, STATUS_EVERY_S, Said, run_until_at_rest, status_of
 from taustack.controllers.walk_tracker import WalkTracker
 from taustack.controllers.wire import pack_status, reader, unpack_plan, writer
 from taustack.legged import LeggedConfig

@@ -20,7 +20,7 @@ class StopFlag:
 
     def __init__(self) -> None:
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        weakref.finalize(self, os.close, self._event)
+        weakref.finalize(self, os.close, self._event).atexit = False  # a signal may still come
         self._set = False
         self.reason = ""
         self.failed = False

@@ -200,6 +200,44 @@ def test_a_robot_that_fell_is_damped_and_stands_up_once_it_was_reset(pair: Pair)
     assert not pair.plant.fallen
 
 
+def test_a_robot_that_fell_on_its_side_is_not_stood_up_by_a_reset(pair: Pair) -> None:
+    """What the accelerometer said before the fall must not count."""
+    up_and_walking(pair)
+    pair.plant.kick(np.array([0.0, 4.0, 0.0]))
+    pair.run(1.5, WALK)
+    assert pair.following.state == "damped"
+    pair.plant.data.qpos[2:7], pair.plant.data.qvel[:] = [0.2, np.cos(np.pi / 4), np.sin(np.pi / 4), 0, 0], 0
+    pair.run(1.5)
+    pair.ask = Request(t=0.0, resets=1)
+    pair.run(1.0, WALK)
+    assert pair.following.state == "idle"
+    assert "the base is tilted by" in pair.following.reason
+    assert "set it on its feet by hand" in pair.following.reason
+
+
+def test_an_estop_stops_it_in_the_middle_of_standing_up(go2: LeggedConfig, tmp_path: Path) -> None:
+    pair = Pair(go2, tmp_path)
+    pair.plant.data.qpos[7:], pair.plant.data.qpos[2] = np.tile([0.0, 1.4, -2.6], 4), 0.1
+    pair.plant.damp()
+    while pair.following.state == "idle":
+        pair.run(DT)
+    pair.run(0.4)
+    pair.ask = Request(t=0.0, estop=True)
+    pair.run(0.5, WALK)
+    stopped = pair.plant.joints()[0].copy()
+    pair.run(2.0, WALK)
+    assert pair.following.reason == "e-stop: pressed by the ROS graph"
+    np.testing.assert_allclose(pair.plant.joints()[0], stopped, atol=0.02)
+    assert np.abs(stopped - go2.of_joints("home")).max() > 0.3
+    pair.ask = Request(t=0.0, resets=1)
+    pair.run(3.0)
+    assert pair.following.state == "ready"
+    assert np.abs(pair.plant.joints()[0] - go2.of_joints("home")).max() < 0.15
+    pair.run(1.0, WALK)
+    assert pair.following.state == "running"
+    pair.close()
+
+
 def test_a_robot_on_its_side_is_not_stood_up(go2: LeggedConfig, tmp_path: Path) -> None:
     pair = Pair(go2, tmp_path)
     pair.plant.data.qpos[2:7] = [0.2, np.cos(np.pi / 4), np.sin(np.pi / 4), 0, 0]

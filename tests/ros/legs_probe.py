@@ -94,8 +94,22 @@ def pressed(probe: LegsProbe) -> Any:
     safety, refused = probe.safety(), probe.send(probe.goal(0.0, 0.0, 0.0)).accepted
     reset = probe.trigger("reset_estop")
     assert probe.until(lambda: probe.newest["safety"].mode == "ready", 20.0)
+    before = probe.place()
+    probe.walk(0.4, 0.0, 1.5)  # a joystick that was held through the stop
+    barred = float(np.hypot(*(probe.place() - before)))
+    probe.walk(0.0, 0.0, 0.5)
+    probe.walk(0.4, 0.0, 2.0)
+    released = float(np.hypot(*(probe.place() - before)))
     again = probe.result(probe.accepted(probe.goal(*(probe.place() + [1.0, 0.0]), 0.0, timeout_s=60.0)))
-    return {"message": running.result().result.message, "safety": safety, "refused": refused, "reset": reset["success"], "again": again["reached"]}
+    return {
+        "message": running.result().result.message,
+        "safety": safety,
+        "refused": refused,
+        "reset": reset["success"],
+        "barred": barred,
+        "released": released,
+        "again": again["reached"],
+    }
 
 
 def keys(probe: LegsProbe) -> Any:

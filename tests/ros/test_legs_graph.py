@@ -68,6 +68,8 @@ def test_the_estop_ends_a_walk_on_its_feet(legs: Any) -> None:
     answer = legs.ask("pressed")
     assert answer["message"].startswith("stopped: e-stop: pressed by")
     assert (answer["safety"]["mode"], answer["refused"], answer["reset"]) == ("holding", False, True)
+    assert answer["barred"] < 0.05  # a velocity that just goes on does not walk it off
+    assert answer["released"] > 0.2
     assert answer["again"], legs.log.getvalue()[-3000:]
 
 

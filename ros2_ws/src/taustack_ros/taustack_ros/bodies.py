@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rclpy.publisher import Publisher
@@ -10,6 +10,7 @@ from sensor_msgs.msg import JointState
 from taustack_msgs import msg
 
 from taustack.config import RobotConfig, Timeouts, load_robot
+from taustack.controllers.leg_wire import WalkTrackerState
 from taustack.controllers.leg_wire import unpack_tracker_state as unpack_walk
 from taustack.controllers.wire import TrackerState, unpack_track, unpack_tracker_state
 from taustack.layout import RobotState
@@ -88,18 +89,19 @@ class LegsBody:
     def __init__(self, robot: LeggedConfig) -> None:
         self.robot, self.safety, self.state_hz = robot, robot.safety, robot.rates.state_hz
         self.topics, self.actions = topics.FROM_LEGS, ACTIONS
-        self._newest = b""
+        self._newest: WalkTrackerState | None = None
 
     def look(self, row: bytes) -> float:
-        self._newest = row
-        return unpack_walk(row, self.robot.n, len(self.robot.legs)).walk.t
+        self._newest = unpack_walk(row, self.robot.n, len(self.robot.legs))
+        return self._newest.walk.t
 
     def publish_state(self, out: Publishers, anchor: float) -> None:
-        state = unpack_walk(self._newest, self.robot.n, len(self.robot.legs))
-        out[topics.WALK_STATE.name].publish(walk_state_message(state, anchor, self.robot.joint_names, self.robot.base_frame))
+        assert self._newest is not None
+        out[topics.WALK_STATE.name].publish(walk_state_message(self._newest, anchor, self.robot.joint_names, self.robot.base_frame))
 
     def publish_track(self, rows: Rows, lost: int, out: Publishers, anchor: float) -> None:
-        walk = unpack_walk(self._newest, self.robot.n, len(self.robot.legs)).walk
+        assert self._newest is not None
+        walk = self._newest.walk
         joints = JointState(name=list(self.robot.joint_names), position=walk.q.tolist(), velocity=walk.dq.tolist())
         joints.header.stamp = to_time(walk.t + anchor)
         out[topics.JOINT_STATES.name].publish(joints)
@@ -107,5 +109,4 @@ class LegsBody:
 
 def body_of(name: str) -> Body:
     """Of a robot by name or folder. Raises as `load_robot` and `load_legged`."""
-    make: Callable[[], Body] = (lambda: LegsBody(load_legged(name))) if has_legs(name) else (lambda: ArmBody(load_robot(name)))
-    return make()
+    return LegsBody(load_legged(name)) if has_legs(name) else ArmBody(load_robot(name))

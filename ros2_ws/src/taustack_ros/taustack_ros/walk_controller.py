@@ -37,7 +37,6 @@ FALLBACK = "feedback"
 PRIORITY = 25
 SHARDS = 8  # threads that a plan may be split over
 CMD_VEL_S = 0.5  # for which a commanded velocity stands
-HORIZON = 25  # steps of a law's plan: its action, kept
 WARM_UPS = 5
 
 
@@ -51,21 +50,24 @@ class WalkController(Node):
         self._planner_name = parameters.text(self, "planner", MPPI, f"what plans: {', '.join(PLANNERS)}")
         if self._planner_name not in PLANNERS:
             raise UnknownName("planner", self._planner_name, PLANNERS)
-        self._bundle = parameters.text(self, "bundle", "", "folder of the bundle, empty: the robot's own")
+        bundle = parameters.text(self, "bundle", "", "folder of the bundle, empty: the robot's own")
         self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics, written at the end; empty: none")
-        self.seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
-        self.progress_at = time.monotonic()
+        seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
         self.times, self.ladder = PlanTimes(), Ladder()
-        self.mppi: WalkMPPI | None = None
+        self._pool = ThreadPoolExecutor(max_workers=SHARDS)
+        self._seq = time.time_ns() // 1000
+        # Made here, before there are signs of life that its making could hold up.
+        self.mppi = self._planner_over(Path(bundle) if bundle else self.robot.folder / "bundle", seed) if self._planner_name == MPPI else None
         self.law: WalkLaw = make_walk_law(FALLBACK if self._planner_name == MPPI else self._planner_name, self.robot)
         self._most = np.array(self.task.velocity)
-        self._seq = time.time_ns() // 1000
         self._joints: JointMap | None = None
         self._newest: tuple[WalkState, int, int] | None = None  # with its tick and epoch
         self._received_at = 0.0
         self._goal: np.ndarray | None = None
         self._asked, self._asked_at = np.zeros(3), -np.inf
         self._stopped: tuple[bool, int] | None = None
+        self._barred = False
+        self.progress_at = time.monotonic()
         self._fresh = threading.Event()
         self._plans = self.create_publisher(topics.PLAN.type, topics.PLAN.name, topics.PLAN.qos)
         self.create_subscription(topics.WALK_STATE.type, topics.WALK_STATE.name, self._on_state, topics.WALK_STATE.qos)
@@ -76,21 +78,27 @@ class WalkController(Node):
     def run(self, stop: StopFlag) -> None:
         """Plan at plan_hz until stopped."""
         take_priority(PRIORITY - 5)  # planning gives way to the threads that receive
-        about: dict[str, object] = {"bundle": None}
-        with ThreadPoolExecutor(max_workers=SHARDS) as executor:
-            if self._planner_name == MPPI:
-                folder = Path(self._bundle) if self._bundle else self.robot.folder / "bundle"
-                bundle = load_walk_bundle(folder, self.robot)
-                self.mppi = WalkMPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor)
-                about = {"bundle": {"name": bundle.manifest.name, "sha256": bundle.sha256}}
-            while self._newest is None and not stop.wait(0.02):
-                self.progress_at = time.monotonic()
-            if self.mppi is not None and self._newest is not None:
-                self._warm_up(self.mppi, self._newest[0])
-            freeze_garbage()
-            self.get_logger().info(f"planning by {self._planner_name} at {self.robot.rates.plan_hz:g} Hz")
-            plan_on_fresh_states(self._step, self._fresh, self.robot.rates.plan_hz, stop, self._progress)
-        self.times.write(self.run_dir, about)
+        while self._newest is None and not stop.wait(0.02):
+            self.progress_at = time.monotonic()
+        if self.mppi is not None and self._newest is not None:
+            self._warm_up(self.mppi, self._newest[0])
+        freeze_garbage()
+        self.get_logger().info(f"planning by {self._planner_name} at {self.robot.rates.plan_hz:g} Hz")
+        plan_on_fresh_states(self._step, self._fresh, self.robot.rates.plan_hz, stop, self._progress)
+        self._pool.shutdown()
+        bundle = None if self.mppi is None else {"name": self.mppi.bundle.manifest.name, "sha256": self.mppi.bundle.sha256}
+        self.times.write(self.run_dir, {"bundle": bundle})
+
+    def _planner_over(self, folder: Path, seed: int) -> WalkMPPI:
+        """MPPI over a bundle. Raises BundleRefused."""
+        return WalkMPPI(load_walk_bundle(folder, self.robot), self.robot, self.task, np.random.default_rng(seed), self._pool, first_seq=self._seq)
+
+    def _next_seq(self) -> int:
+        """Of a plan that is not MPPI's; those of one run count up, whoever makes them."""
+        if self.mppi is not None:
+            return self.mppi.next_seq()
+        self._seq += 1
+        return self._seq
 
     def _progress(self, now: float) -> None:
         self.progress_at = now
@@ -117,9 +125,8 @@ class WalkController(Node):
             self.get_logger().error(f"no plan: {error}", throttle_duration_sec=1.0)
             self._note("failed")
             return
-        self._seq += 1
         took_s = time.monotonic() - self._received_at
-        self._plans.publish(plan_message(dataclasses.replace(plan, seq=self._seq, state_seq=tick, epoch=epoch), ACTIONS))
+        self._plans.publish(plan_message(dataclasses.replace(plan, state_seq=tick, epoch=epoch), ACTIONS))
         self.times.add(plan.planner, plan.plan_time_s)
         self._note("late" if took_s > plan.effective_t - plan.state_t else "good")
 
@@ -139,7 +146,7 @@ class WalkController(Node):
         """A plan by MPPI; by the law if that is asked for, or while MPPI comes late or fails."""
         started = time.perf_counter()
         latency_s = self.task.mppi.latency_steps / self.robot.rates.plan_hz
-        actions = np.zeros((HORIZON, NU))
+        actions = np.zeros((self.task.mppi.horizon, NU))
         planner = self._planner_name
         if self.mppi is not None and self.ladder.step == 0:
             if not self.mppi.stands(wanted, state):
@@ -149,7 +156,7 @@ class WalkController(Node):
             actions[:] = np.concatenate([command.velocity, command.landing])
             planner = FALLBACK if planner == MPPI else planner
         return Plan(
-            seq=0, state_seq=0, epoch=0, state_t=state.t, effective_t=state.t + latency_s, dt=1.0 / self.robot.rates.plan_hz, actions=actions,
+            seq=self._next_seq(), state_seq=0, epoch=0, state_t=state.t, effective_t=state.t + latency_s, dt=1.0 / self.robot.rates.plan_hz, actions=actions,
             states=np.zeros((0, 0)), plan_time_s=time.perf_counter() - started, planner=planner,
         )  # fmt: skip
 
@@ -186,16 +193,20 @@ class WalkController(Node):
         if not np.isfinite(asked).all():
             self.get_logger().error(f"topic cmd_vel: got {asked.tolist()}, expected finite velocities", throttle_duration_sec=2.0)
             return
+        if self._barred and asked.any():
+            self.get_logger().warning("topic cmd_vel: not followed after a stop, before a command to stand", throttle_duration_sec=2.0)
+            return
+        self._barred = False
         self._asked, self._asked_at = np.clip(asked, -self._most, self._most), time.monotonic()
         if (self._asked != asked).any():
             said = f"topic cmd_vel: got {asked.tolist()}, beyond what was trained: clipped to {self._asked.tolist()}"
             self.get_logger().warning(said, throttle_duration_sec=2.0)
 
     def _on_safety(self, message: msg.Safety) -> None:
-        """After an e-stop or damping nothing moves before a new goal, or command."""
+        """After an e-stop or damping nothing moves before a new goal; a commanded velocity that just goes on is none, until it was zero once."""
         now = (message.estop or message.mode == "damped", message.epoch)
         if self._stopped is not None and (now[0] or now[1] != self._stopped[1]):
-            self._goal, self._asked_at = None, -np.inf
+            self._goal, self._asked_at, self._barred = None, -np.inf, True
         self._stopped = now
 
 
