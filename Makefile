@@ -14,13 +14,15 @@ setup:  ## make .venv, install, build the ROS interfaces (nothing to do: a secon
 run: setup  ## the main job: bring the stack up, visit five goals, write runs/latest
 	@$(BIN)/taustack run panda $(ARGS)
 
-# What starts the ROS graph wants the machine for itself; the rest takes all cores. ARGS: these tests only.
+# What starts the ROS graph wants the machine for itself; the rest takes all cores. ARGS: these tests only. UNTIL: CI's, see .ci/run.
+UNTIL ?= inf
+GRAPH_TESTS := tests/test_launching.py tests/ros tests/faults tests
 test: setup  ## all tests, with the real ROS graph
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest -m "not ros" -n auto --maxprocesses 4 --dist loadfile --durations 15 --cov=controllers --cov-report= ; first=$$?; \
-	$(BIN)/python -m pytest -m ros --durations 15 --cov=controllers --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=90 && exit $$first
+	@$(BIN)/python -m pytest -m "not ros and not soak" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15 --cov=controllers --cov-report= ; first=$$?; \
+	$(BIN)/python -m pytest -m "ros and not soak" --until $(UNTIL) $(GRAPH_TESTS) --durations 15 --cov=controllers --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=90 && exit $$first
 endif
 
 check: setup  ## format, lint, types, import rules
@@ -29,10 +31,11 @@ check: setup  ## format, lint, types, import rules
 bench: setup  ## plan step against pytorch_mppi and the bare matrix products
 	@$(BIN)/taustack bench plan
 
-soak: setup  ## half an hour of the whole graph, a large fault campaign, a hundred restarts (an hour)
+soak: setup  ## half an hour of the whole graph, a large fault campaign, a hundred restarts, the longest tests (an hour)
 	@$(BIN)/python bench/soak.py --minutes 30 --json runs/soak.json
 	@$(BIN)/taustack bench faults --campaign 500 --seed 1 --json runs/faults.json
 	@$(BIN)/python bench/restarts.py --times 100
+	@$(BIN)/python -m pytest -m soak -n auto --maxprocesses 4
 
 mutation: setup  ## how many mutants of filter and state table the tests kill (minutes)
 	@$(BIN)/python tools/mutation.py

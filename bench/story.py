@@ -49,7 +49,7 @@ def rounds(options: argparse.Namespace, log: Path, minutes: float, seed: int) ->
         rows.append({
             "minutes": minutes * number, "seed": seed, "round": number, "success": after["success_rate"], "error_m": after["median_final_error_m"],
             "retrain_s": took, "gate": "passed" if code == 0 else "refused", "violations": after["limit_violations"],
-            "open_loop_m": {steps: (gate["candidate"]["error_m"][steps], gate["live"]["error_m"][steps]) for steps in gate["candidate"]["error_m"]},
+            "open_loop_m": {steps: (gate["candidate"]["error"][steps], gate["live"]["error"][steps]) for steps in gate["candidate"]["error"]},
         })  # fmt: skip
         if number < options.rounds:
             own = work / "log"

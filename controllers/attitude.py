@@ -1,7 +1,4 @@
-"""Orientation of a base from its gyro and accelerometer: the complementary filter of Mahony, Hamel and Pflimlin (2008, equation 48b).
-
-Yaw is integrated from where it began: an IMU alone has no other. Quaternions are wxyz, base to odometry frame.
-"""
+"""Orientations: quaternions are wxyz, base to odometry frame."""
 
 from __future__ import annotations
 
@@ -51,38 +48,3 @@ def upright(yaw: float, up: FloatArray) -> FloatArray:
     return np.array([
         cr * cp * cy + sr * sp * sy, sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy,
     ])  # fmt: skip
-
-
-class AttitudeFilter:
-    """See the module.
-
-    Args:
-        pull: gain towards the direction of gravity that the accelerometer shows [rad/s].
-        bias_pull: gain of the gyro's bias [rad/s^2].
-        trusted: share of gravity by which an acceleration may differ in length and still be taken for it.
-    """
-
-    def __init__(self, pull: float = 0.5, bias_pull: float = 0.02, trusted: float = 0.3) -> None:
-        self._pull, self._bias_pull, self._trusted = pull, bias_pull, trusted
-        self.reset(np.array([1.0, 0.0, 0.0, 0.0]))
-
-    def reset(self, quaternion: FloatArray) -> None:
-        """Begin with this orientation."""
-        self.quaternion = np.array(quaternion, dtype=float)
-        self.bias = np.zeros(3)
-
-    def step(self, gyro: FloatArray, acceleration: FloatArray, dt: float) -> FloatArray:
-        """Take in a measurement (3,) [rad/s], (3,) [m/s^2] after dt [s]; returns the turn rate without its bias (3,) [rad/s]."""
-        rate = gyro - self.bias
-        length = float(np.linalg.norm(acceleration))
-        error = np.zeros(3)
-        if abs(length / GRAVITY - 1) < self._trusted:
-            up = rotation(self.quaternion)[2]
-            error = cross_matrix(acceleration / length) @ up
-            self.bias -= self._bias_pull * dt * error
-        turn = (rate + self._pull * error) * dt
-        w, x, y, z = self.quaternion
-        a, b, c = 0.5 * turn
-        q = np.array([w - x * a - y * b - z * c, x + w * a + y * c - z * b, y + w * b + z * a - x * c, z + w * c + x * b - y * a])
-        self.quaternion = q / np.linalg.norm(q)
-        return rate

@@ -2,18 +2,21 @@
 
 State (6 + 3 L): position and velocity of the base, positions of the feet, in the odometry frame. The accelerometer drives it; the feet that
 stand say where the base is, and that they do not move (Bloesch et al. 2012; with the orientation known beforehand it is linear, as in Bledt
-et al. 2018, the MIT Cheetah 3). A foot in the air, or one whose velocity is an outlier (a slip), is not believed.
+et al. 2018, the MIT Cheetah 3). A foot in the air is not believed; one that contradicts the others slides or drags: the more it does, the less its velocity
+is believed, and the less it stays where it was.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.attitude import GRAVITY, LEVEL, AttitudeFilter, cross_matrix, rotation, upright, yaw_of
-from taustack.controllers.compiled import FLAGS, FLOAT, INT, MATRIX, NOTHING, STORE, STORE_MATRIX, VECTOR, compiled
+from taustack.controllers.attitude import GRAVITY, LEVEL, rotation, upright
+from taustack.controllers.attitude_filter import AttitudeFilter
+from taustack.controllers.base_state import BaseEstimate, ImuSample
+from taustack.controllers.compiled import FLAGS, FLOAT, INT, MATRIX, NEW_MATRIX, NOTHING, STORE, STORE_MATRIX, TENSOR, VECTOR, compiled
 from taustack.controllers.legs import Legs
 from taustack.legged import PARTS, LeggedConfig
 
@@ -28,45 +31,11 @@ FLOOR_STD = 0.02
 """Of the floor's height under a foot that stands, from where the feet began: the floor is taken as flat [m]."""
 TOUCHING = 0.06
 """Of a calf's largest torque, from which its foot counts as on the floor: half of what it takes to stand on four."""
-OUTLIER = 16.0
-"""Square of a foot's slip in standard deviations from which it is not believed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImuSample:
-    """Of the legs and the IMU: t [s]; q, dq, torque (n,); gyro (3,) [rad/s] and acceleration (3,) [m/s^2] in the base frame, gravity included."""
-
-    t: float
-    q: FloatArray
-    dq: FloatArray
-    torque: FloatArray
-    gyro: FloatArray
-    acceleration: FloatArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseEstimate:
-    """position, velocity (3,) [m, m/s] and quaternion (4,) wxyz in the odometry frame; turn_rate (3,) [rad/s] in the base's; covariance (6, 6) of
-    position and velocity; slipping (L,): feet that are not believed."""
-
-    position: FloatArray
-    velocity: FloatArray
-    quaternion: FloatArray
-    turn_rate: FloatArray
-    covariance: FloatArray
-    slipping: NDArray[np.bool_]
-
-    @property
-    def yaw(self) -> float:
-        """Heading [rad]."""
-        return yaw_of(self.quaternion)
-
-    @property
-    def local_velocity(self) -> FloatArray:
-        """Forward, sideways [m/s], turn [rad/s] (3,)."""
-        c, s = np.cos(self.yaw), np.sin(self.yaw)
-        vx, vy = self.velocity[:2]
-        return np.array([c * vx + s * vy, c * vy - s * vx, self.turn_rate[2]])
+DOUBTED, OUTLIER = 1.5, 4.0
+"""Standard deviations by which a foot's velocity may differ from the base's before it is believed the less (Huber 1964), and from which it is not at
+all."""
+SLIDES_S = 0.3
+"""Root of the time for which a foot that slides goes on to [s^0.5]: what its place is then known to, over its speed."""
 
 
 def carrying_torque(robot: LeggedConfig) -> FloatArray:
@@ -102,28 +71,54 @@ class BaseEstimator:
         turn = rotation(self._attitude.quaternion)  # its last row: up, in the base frame
         # The calf's motor holds what the foot carries: touch is torque against a leg's own weight.
         stands = stance & (np.abs(sample.torque.reshape(-1, PARTS)[:, -1]) > self._touching)
-        feet, dq = self.legs.feet(sample.q), sample.dq.reshape(-1, PARTS)
-        rolling = self._rolling(sample.q.reshape(-1, PARTS), dq, rate, turn[2]) @ turn.T
+        q, dq = sample.q.reshape(-1, PARTS), sample.dq.reshape(-1, PARTS)
+        moves = _by_feet(q, dq, self.legs.feet(sample.q), self.legs.jacobians(sample.q), rate, turn, self.legs.foot_radius)
+        rolling, base_velocity, from_base = moves[:, :3], moves[:, 3:6], moves[:, 6:]
         _predict(self._x, self._p, turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, ~stands, self.dt)
-        legs_move = np.einsum("lij,lj->li", self.legs.jacobians(sample.q), dq) + feet @ cross_matrix(rate).T
-        base_velocity = rolling - legs_move @ turn.T  # by each foot, if it stands
-        slipping = self._slips(base_velocity, stands)
-        _correct(self._x, self._p, feet @ turn.T, base_velocity, stands, slipping, self._floor)
+        doubt = self._doubt(base_velocity)
+        slipping = stands & (doubt > OUTLIER)
+        _correct(self._x, self._p, from_base, base_velocity, stands, slipping, np.maximum(1.0, doubt / DOUBTED), self._floor, self.dt)
         return BaseEstimate(
             position=self._x[:3].copy(), velocity=self._x[3:6].copy(), quaternion=self._attitude.quaternion, turn_rate=rate,
             covariance=self._p[:6, :6].copy(), slipping=slipping,
         )  # fmt: skip
 
-    def _rolling(self, q: FloatArray, dq: FloatArray, rate: FloatArray, up: FloatArray) -> FloatArray:
-        """Velocities (L, 3) of the middles of round feet that roll on the floor, in the base frame: 7 % of a walk's speed."""
-        about_y = dq[:, 1] + dq[:, 2]
-        turns = rate + np.stack([dq[:, 0], about_y * np.cos(q[:, 0]), about_y * np.sin(q[:, 0])], -1)
-        return np.asarray(-self.legs.foot_radius[:, None] * (turns @ cross_matrix(up).T))
-
-    def _slips(self, base_velocity: FloatArray, stands: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Feet that stand and say another velocity of the base than is believable."""
+    def _doubt(self, base_velocity: FloatArray) -> FloatArray:
+        """Standard deviations (L,) by which the feet's velocities of the base (L, 3) differ from the one believed."""
         variance = np.diagonal(self._p)[3:6] + SPEED_STD**2
-        return np.asarray(stands & (((base_velocity - self._x[3:6]) ** 2 / variance).sum(1) > OUTLIER))
+        return np.asarray(np.sqrt(((base_velocity - self._x[3:6]) ** 2 / variance).sum(1)))
+
+
+@compiled(NEW_MATRIX, MATRIX, MATRIX, MATRIX, TENSOR, VECTOR, MATRIX, VECTOR)
+def _by_feet(q: FloatArray, dq: FloatArray, feet: FloatArray, jacobians: FloatArray, rate: FloatArray, turn: FloatArray, radius: FloatArray) -> FloatArray:
+    """What each foot says if it stands.
+
+    Args:
+        q, dq: of the legs (L, 3).
+        feet, jacobians: of the feet in the base frame (L, 3), (L, 3, 3).
+        rate, turn: turn rate in the base frame (3,), and its rotation (3, 3) to the odometry frame.
+        radius: of the feet (L,) [m].
+
+    Returns:
+        (L, 9) in the odometry frame: velocity of the foot's middle, which rolls on the floor (7 % of a walk's speed), velocity of the base, and
+        where the foot is from the base.
+    """
+    out = np.empty((len(q), 9))
+    for leg in range(len(q)):
+        about_y, hip = dq[leg, 1] + dq[leg, 2], q[leg, 0]
+        turns = np.array([rate[0] + dq[leg, 0], rate[1] + about_y * math.cos(hip), rate[2] + about_y * math.sin(hip)])
+        local = np.empty((3, 3))  # rolling, base velocity, place
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            local[0, i] = radius[leg] * (turns[j] * turn[2, k] - turns[k] * turn[2, j])
+            moves = rate[j] * feet[leg, k] - rate[k] * feet[leg, j]
+            for part in range(3):
+                moves += jacobians[leg, i, part] * dq[leg, part]
+            local[1, i], local[2, i] = local[0, i] - moves, feet[leg, i]
+        for what in range(3):
+            for axis in range(3):
+                out[leg, 3 * what + axis] = turn[axis, 0] * local[what, 0] + turn[axis, 1] * local[what, 1] + turn[axis, 2] * local[what, 2]
+    return out
 
 
 @compiled(NOTHING, STORE, STORE_MATRIX, VECTOR, MATRIX, FLAGS, FLOAT)
@@ -165,17 +160,26 @@ def _take(x: FloatArray, p: FloatArray, plus: int, minus: int, measured: float, 
             p[i, j] -= gain[i] * row[j] / spread
 
 
-@compiled(NOTHING, STORE, STORE_MATRIX, MATRIX, MATRIX, FLAGS, FLAGS, VECTOR)
+@compiled(NOTHING, STORE, STORE_MATRIX, MATRIX, MATRIX, FLAGS, FLAGS, VECTOR, VECTOR, FLOAT)
 def _correct(
-    x: FloatArray, p: FloatArray, from_base: FloatArray, base_velocity: FloatArray, stands: NDArray[np.bool_], slipping: NDArray[np.bool_], floor: FloatArray
-) -> None:
-    """Feet from the base (L, 3), the base's velocity by each (L, 3), and the height of the floor (L,), one number after another."""
+    x: FloatArray, p: FloatArray, from_base: FloatArray, base_velocity: FloatArray, stands: NDArray[np.bool_], slipping: NDArray[np.bool_],
+    wider: FloatArray, floor: FloatArray, dt: float,
+) -> None:  # fmt: skip
+    """Feet from the base (L, 3), the base's velocity by each (L, 3), and the height of the floor (L,), one number after another. wider (L,): by how
+    much the velocity's deviation is, of a foot that contradicts what is believed; such a foot slid in the dt [s] before."""
     for leg in range(len(stands)):
         believed = stands[leg] and not slipping[leg]
         foot = 6 + 3 * leg
+        if stands[leg] and wider[leg] > 1.0:
+            slides = 0.0
+            for axis in range(3):
+                slides += (base_velocity[leg, axis] - x[3 + axis]) ** 2
+            for axis in range(3):
+                p[foot + axis, foot + axis] += dt * SLIDES_S * SLIDES_S * slides
+        deviation = SPEED_STD * wider[leg]
         for axis in range(3):
             _take(x, p, foot + axis, axis, from_base[leg, axis], PLACE_STD * PLACE_STD)
             if believed:
-                _take(x, p, 3 + axis, -1, base_velocity[leg, axis], SPEED_STD * SPEED_STD)
+                _take(x, p, 3 + axis, -1, base_velocity[leg, axis], deviation * deviation)
         if believed:
             _take(x, p, foot + 2, -1, floor[leg], FLOOR_STD * FLOOR_STD)

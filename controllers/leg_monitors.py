@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import GRAVITY, rotation
-from taustack.controllers.base_estimator import ImuSample, carrying_torque
+from taustack.controllers.base_estimator import carrying_torque
+from taustack.controllers.base_state import ImuSample
+from taustack.controllers.compiled import COUNTS, FLOAT, INT, VECTOR, compiled
 from taustack.controllers.legs import Legs
-from taustack.controllers.monitors import FUTURE_S, JUMP_FACTOR, JUMP_FLOOR
+from taustack.controllers.monitors import FROZEN_S, FUTURE_S, Movement
 from taustack.legged import PARTS, LeggedConfig
 
 FloatArray = NDArray[np.float64]
@@ -26,44 +28,60 @@ class LegSensorMonitor:
         self.robot, self.rules = robot, robot.safety
         self.faults: Counter[str] = Counter()
         self.trusted: ImuSample | None = None
-        self._velocity, self._carrying = robot.of_joints("velocity"), carrying_torque(robot)
+        self._movement, self._carrying = Movement(robot.of_joints("velocity"), robot.safety.response_s, robot.joint_names), carrying_torque(robot)
+        self._sensed_at = -np.inf
         self._fault_at, self._reason = -np.inf, ""
         self._friction = robot.of_joints("viscous_friction").reshape(-1, PARTS)[:, -1]
         self._load, self._keep = np.zeros(len(robot.legs)), math.exp(-1 / (LOAD_S * robot.rates.tracker_hz))
         self._touched_at = -np.inf
 
-    def look(self, sample: ImuSample, now: float) -> str | None:
+    def look(self, sample: ImuSample, now: float, dq_target: FloatArray) -> str | None:
         """What is wrong, or was less than `sensor_clear_s` ago; None if the measurements can be trusted.
 
         Args:
             sample: newest measurement, seen before or not.
             now: driver time [s].
+            dq_target: velocities (n,) that the joints are to follow.
         """
-        reason = self._fault(sample, now)
+        reason = self._fault(sample, now, dq_target)
         if reason is not None:
             self.faults[reason.split(":")[0]] += 1
             self._fault_at, self._reason = now, reason
             return reason
         return self._reason if now - self._fault_at < self.rules.sensor_clear_s else None
 
-    def _fault(self, sample: ImuSample, now: float) -> str | None:
+    def _fault(self, sample: ImuSample, now: float, dq_target: FloatArray) -> str | None:
         reason = self._impossible(sample)
         if reason is not None:
             return reason
         if sample.t > now + FUTURE_S:
             return f"from the future: by {sample.t - now:.3f} s"
-        last, self.trusted = self.trusted, sample
-        self._weigh(sample, now)
-        if last is not None:
-            if sample.t < last.t - 1e-9:
-                return f"clock went back: by {last.t - sample.t:.3f} s"
-            beyond = np.abs(sample.q - last.q) - (JUMP_FACTOR * self._velocity * (sample.t - last.t) + JUMP_FLOOR)
-            joint = int(np.argmax(beyond))
-            if beyond[joint] > 0:
-                return f"position jump: {self.robot.joint_names[joint]} by {abs(sample.q[joint] - last.q[joint]):.3f}"
-        if now - sample.t > self.rules.sensor_timeout_s:
-            return f"too old: {now - sample.t:.3f} s"
+        last = self.trusted
+        if last is None:
+            self._movement.begin(now)
+            self._take(sample, now)
+        elif sample.t < last.t - 1e-9 and now - last.t > self.rules.sensor_timeout_s:
+            self._take(sample, now)  # the clock of the measurements was set back: what follows is judged by it, after a hold
+            return f"clock went back: by {last.t - sample.t:.3f} s"
+        elif sample.t > last.t + 1e-9:
+            self._take(sample, now)  # even after a jump, so that a jump is one fault
+            if (sample.gyro != last.gyro).any() or (sample.acceleration != last.acceleration).any():
+                self._sensed_at = now
+            reason = self._movement.fault(sample.q, last.q, sample.dq, dq_target, sample.t - last.t, now)
+            if reason is not None:
+                return reason
+            if now - self._sensed_at > FROZEN_S:
+                return "frozen: gyro and accelerometer"
+        assert self.trusted is not None
+        if now - self.trusted.t > self.rules.sensor_timeout_s:
+            return f"too old: {now - self.trusted.t:.3f} s"
         return None
+
+    def _take(self, sample: ImuSample, now: float) -> None:
+        """The newest measurement that may be trusted."""
+        self._sensed_at = now if self.trusted is None else self._sensed_at
+        self.trusted = sample
+        self._weigh(sample, now)
 
     def _weigh(self, sample: ImuSample, now: float) -> None:
         """Note whether a foot carries anything: a calf's torque beyond its friction, averaged, for that of a leg in the air goes to and fro."""
@@ -81,9 +99,8 @@ class LegSensorMonitor:
             joints = name in ("q", "dq", "torque")
             if vector.shape != ((self.robot.n if joints else len(AXES)),):
                 return f"wrong size: {name} {vector.shape}"
-            bad = ~np.isfinite(vector) | (np.abs(vector) > most)
-            if bad.any():
-                i = int(np.argmax(bad))
+            i = _first_beyond(vector, most)
+            if i >= 0:
                 return f"impossible: {name} of {self.robot.joint_names[i] if joints else f'axis {AXES[i]}'} is {vector[i]:.4g}"
         return None if math.isfinite(sample.t) else "impossible: time is not finite"
 
@@ -131,7 +148,7 @@ class FallMonitor:
 
     def reset(self) -> None:
         """Begin anew."""
-        self._low, self._far = 0, np.zeros(self.robot.n, dtype=int)
+        self._low, self._far = 0, np.zeros(self.robot.n, dtype=np.int64)
 
     def tilted(self, up: FloatArray) -> str | None:
         """Why a robot with the vertical up (3,) in its base has fallen, or None."""
@@ -148,9 +165,26 @@ class FallMonitor:
         self._low = self._low + 1 if height < self.robot.fall.height else 0
         if self._low >= self._low_ticks:
             return f"fallen: the base is {height:.2f} m over its feet, expected at least {self.robot.fall.height:g}"
-        error = np.abs(q - q_target)
-        self._far = np.where(error > self.rules.largest_error, self._far + 1, 0)
-        i = int(np.argmax(self._far))
+        i = _longest_far(q, q_target, self.rules.largest_error, self._far)
         if self._far[i] >= self._far_ticks:
-            return f"{self.robot.joint_names[i]} is {error[i]:.2f} rad from its target"
+            return f"{self.robot.joint_names[i]} is {abs(q[i] - q_target[i]):.2f} rad from its target"
         return None
+
+
+@compiled(INT, VECTOR, FLOAT)
+def _first_beyond(values: FloatArray, most: float) -> int:
+    """The first that is larger than that, either way, or no number; -1 if none is."""
+    for i in range(len(values)):
+        if not abs(values[i]) <= most or math.isinf(values[i]):
+            return i
+    return -1
+
+
+@compiled(INT, VECTOR, VECTOR, FLOAT, COUNTS)
+def _longest_far(q: FloatArray, q_target: FloatArray, allowed: float, far: NDArray[np.int64]) -> int:
+    """Counts for each joint (n,) the looks in a row at which it was farther from its target than allowed; the joint with the most."""
+    worst = 0
+    for i in range(len(q)):
+        far[i] = far[i] + 1 if abs(q[i] - q_target[i]) > allowed else 0
+        worst = i if far[i] > far[worst] else worst
+    return worst

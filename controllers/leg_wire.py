@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.base_estimator import BaseEstimate, ImuSample
-from taustack.controllers.gait import GaitState, LegTargets
+from taustack.controllers.base_state import BaseEstimate, ImuSample
+from taustack.controllers.gait_state import GaitState, LegTargets
 from taustack.controllers.walk_state import WalkState
 from taustack.layout import STATES, State
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,9 @@ class SensorMonitor:
         self.n, self.timeout_s, self.clear_s = robot.n, robot.safety.sensor_timeout_s, robot.safety.sensor_clear_s
         self.faults: Counter[str] = Counter()
         self.trusted: RobotState | None = None
-        self._velocity = robot.limits("velocity")
         self._fault_at = -np.inf
         self._reason = ""
-        self._response_s = robot.safety.response_s
-        self._stuck_since: NDArray[np.float64] = np.zeros(robot.n)
-        self._unmoved_since: NDArray[np.float64] = np.zeros(robot.n)
+        self._movement = Movement(robot.limits("velocity"), robot.safety.response_s, [f"joint {i + 1}" for i in range(robot.n)])
 
     def look(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         """What is wrong, or was less than `clear_s` ago; None if the measurements can be trusted.
@@ -60,14 +58,15 @@ class SensorMonitor:
             return f"from the future: by {sample.t - now:.3f} s"
         last = self.trusted
         if last is None:
-            self._stuck_since, self._unmoved_since = np.full(self.n, now), np.full(self.n, now)
+            self._movement.begin(now)
             self.trusted = sample
         elif sample.t < last.t - 1e-9 and now - last.t > self.timeout_s:
             # The clock of the measurements was set back: what follows is judged by it, after a hold.
             self.trusted = sample
             return f"clock went back: by {last.t - sample.t:.3f} s"
         elif sample.t > last.t + 1e-9:
-            reason = self._movement_fault(sample, last, now, dq_ref)
+            self.trusted = sample  # even after a jump, so that a jump is one fault
+            reason = self._movement.fault(sample.q, last.q, sample.dq, dq_ref, sample.t - last.t, now)
             if reason is not None:
                 return reason
         assert self.trusted is not None
@@ -75,16 +74,34 @@ class SensorMonitor:
             return f"too old: {now - self.trusted.t:.3f} s"
         return None
 
-    def _movement_fault(self, sample: RobotState, last: RobotState, now: float, dq_ref: FloatArray) -> str | None:
-        """Judge a measurement by the one before; takes it as trusted even after a jump, so that a jump is one fault."""
-        self.trusted = sample
-        jumped, moved = _move(sample.q, last.q, sample.dq, dq_ref, self._velocity, sample.t - last.t, now, self._stuck_since, self._unmoved_since)
+
+class Movement:
+    """Whether joints move as they say and as they should: the sensor of one that jumps, or does not move, is at fault.
+
+    Args:
+        velocity: limits (n,) [rad/s or m/s].
+        response_s: by which the robot follows its reference late [s].
+        names: of the joints (n), for the reason.
+    """
+
+    def __init__(self, velocity: FloatArray, response_s: float, names: Sequence[str]) -> None:
+        self._velocity, self._response_s, self._names = velocity, response_s, tuple(names)
+        self._stuck_since: NDArray[np.float64] = np.zeros(len(velocity))
+        self._unmoved_since: NDArray[np.float64] = np.zeros(len(velocity))
+
+    def begin(self, now: float) -> None:
+        """The first measurement, at time now [s]: all may have moved until then."""
+        self._stuck_since[:] = self._unmoved_since[:] = now
+
+    def fault(self, q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, dt: float, now: float) -> str | None:
+        """What is wrong with positions and velocities q, dq (n,), dt [s] after the positions q_last, or None. dq_ref (n,): of the reference."""
+        jumped, moved = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._stuck_since, self._unmoved_since)
         if jumped >= 0:
-            return f"position jump: joint {jumped + 1} by {moved:.3f}"
+            return f"position jump: {self._names[jumped]} by {moved:.3f}"
         for since, allowed_s in ((self._stuck_since, FROZEN_S), (self._unmoved_since, FROZEN_S + self._response_s)):
             joint = _oldest(since)
             if now - since[joint] > allowed_s:
-                return f"frozen: joint {joint + 1}"
+                return f"frozen: {self._names[joint]}"
         return None
 
 

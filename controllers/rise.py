@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.gait import Gait, LegTargets
+from taustack.controllers.gait import Gait
+from taustack.controllers.gait_state import LegTargets
 
 FloatArray = NDArray[np.float64]
 SPEED = 1.0

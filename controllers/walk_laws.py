@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_state import WalkState
 from taustack.errors import UnknownName
 from taustack.legged import LeggedConfig, StridesConfig, load_strides

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.noise import NoiseBank
 from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.shards import Computed, mixed, run_shards
@@ -25,7 +25,7 @@ from taustack.errors import PlanFailed, UnknownName
 from taustack.legged import LeggedConfig
 from taustack.legged_layout import NU
 from taustack.manifest import DYNAMICS
-from taustack.walk_task import WalkTaskConfig
+from taustack.walk_task import WalkMPPIConfig, WalkTaskConfig
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -61,10 +61,7 @@ class WalkMPPI:
         self.weights = _weights(self.terms, task.cost)
         self._most = np.array([*robot.gait.velocity, robot.gait.landing, robot.gait.landing])
         self._session, self._dynamics, self._executor, self._shards = bundle.session(spec.file), bundle.session(DYNAMICS), executor, spec.shards
-        self._bank = NoiseBank(
-            horizon=spec.horizon, knots=self.config.knots, std=np.array(self.config.noise_std), floor=self.config.noise_floor,
-            samples=spec.samples_per_shard, members=spec.members, seed=int(rng.integers(2**63)),
-        )  # fmt: skip
+        self._bank = walk_noise_bank(bundle, self.config, int(rng.integers(2**63)))
         self._seq = first_seq
         self._observer, self._change = DisturbanceObserver(self.dt, lag_s=FOLLOWS_S), CHANGES * self.dt
         self._keep = float(np.exp(-self.dt / RESTS_S))
@@ -78,6 +75,12 @@ class WalkMPPI:
         self._given = np.zeros(3)
         self._observer.reset()
         self.trust = Trust.whole(self.horizon, self.bundle.manifest.disagreement.q99)
+
+    def take_over(self, other: WalkMPPI) -> None:
+        """Go on where another planner stands: over its plans, and with its cores."""
+        self._executor, self._seq, self._plans = other._executor, other._seq, other._plans
+        self._temperature, self._moves, self._shaped, self._given = other._temperature, other._moves, other._shaped, other._given
+        self._observer = other._observer
 
     def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         """Plan, and the action that is in force now; where the robot shall stand and does, nothing is planned."""
@@ -176,6 +179,15 @@ class WalkMPPI:
         old = self._plans[-1]
         at = np.clip(round((effective_t - old.effective_t) / self.dt) + np.arange(self.horizon), 0, len(old.actions) - 1)
         return np.asarray(old.actions[at], dtype=np.float32)
+
+
+def walk_noise_bank(bundle: WalkBundle, config: WalkMPPIConfig, seed: int) -> NoiseBank:
+    """The noise bank that fits a bundle's plan graph."""
+    spec = bundle.manifest.plan
+    return NoiseBank(
+        horizon=spec.horizon, knots=config.knots, std=np.array(config.noise_std), floor=config.noise_floor, samples=spec.samples_per_shard,
+        members=spec.members, seed=seed,
+    )  # fmt: skip
 
 
 def _weights(terms: tuple[str, ...], cost: Mapping[str, float]) -> Float32:

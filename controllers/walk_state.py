@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import rotation
-from taustack.controllers.base_estimator import BaseEstimate
-from taustack.controllers.gait import GaitState
+from taustack.controllers.base_state import BaseEstimate
+from taustack.controllers.gait_state import GaitState
 
 FloatArray = NDArray[np.float64]
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import rotation
-from taustack.controllers.base_estimator import BaseEstimate, BaseEstimator, ImuSample
+from taustack.controllers.base_estimator import BaseEstimator
+from taustack.controllers.base_state import BaseEstimate, ImuSample
 from taustack.controllers.following import Following, Signals
-from taustack.controllers.gait import Gait, GaitCommand, LegTargets
+from taustack.controllers.gait import Gait
+from taustack.controllers.gait_state import GaitCommand, LegTargets
 from taustack.controllers.leg_monitors import FallMonitor, LegSensorMonitor, Level
 from taustack.controllers.legs import Legs
 from taustack.controllers.plan import Plan, PlanGate, PlanRules
@@ -27,11 +29,13 @@ FloatArray = NDArray[np.float64]
 REFUSED = 2.0
 """Of the largest strides, beyond which a plan is refused; what is within is clipped."""
 MOST_STEPS = 10
-"""Of the estimator, over a gap between measurements."""
+"""Of the estimator over a gap between measurements, and of the gait over one between ticks."""
 OUTSIDE = 0.05
 """[rad] that a joint may be outside its limits, where its stops give, and still start."""
 STILL = 0.5
 """Joint velocity [rad/s] below which a damped robot rests."""
+SETTLES_S = 0.3
+"""For which a walk that was stopped stands before it goes on [s]: one broken off and taken up again, over and over, tips over."""
 STAND = GaitCommand(velocity=np.zeros(3))
 
 
@@ -57,7 +61,8 @@ class WalkTracker:
         self._base: BaseEstimate | None = None
         self._rise: Rise | None = None
         self._level = Level()
-        self._seen_t = -np.inf
+        self._seen_t = self._moved_t = self._seen_at = self._walked_at = -np.inf
+        self._still = np.zeros(robot.n)
 
     @property
     def rests(self) -> bool:
@@ -72,7 +77,8 @@ class WalkTracker:
 
     def step(self, now: float, sample: ImuSample, signals: Signals = Signals()) -> LegTargets | None:
         """One tick at driver time now [s] over the newest measurement: targets to follow until the next; None: the joints are damped."""
-        fault = self.sensors.look(sample, now)
+        fault = self.sensors.look(sample, now, self._still if self.targets is None else self.targets.dq)
+        self._seen_at = now if fault is None else self._seen_at
         self.following.listen(signals, now)
         if signals.reset and self.following.reset(now, rests=self.rests):
             self.falls.reset()
@@ -81,14 +87,17 @@ class WalkTracker:
         up = self._up(sample, fault)
         stands = self.following.state not in ("idle", "damped")
         asked = replace(signals, hold=signals.hold or (self.sensors.in_the_air(now) if stands else None))
-        self.following.judge(now, fault, self._overload(fault, signals, sample), asked, lambda: self._begin(now, sample, up))
+        self.following.judge(now, fault, self._overload(now, fault, signals, sample), asked, lambda: self._begin(now, sample, up))
         if self._rise is not None:
             if self.following.forbidden is None:  # an e-stop, or any other hold, stops it where it is
                 self._rise.go_on(self.dt)
             self.following.forbidden = self.following.forbidden or "standing up"
+        if self.following.state == "holding" and now - self._walked_at < SETTLES_S:
+            self.following.forbidden = self.following.forbidden or "coming to a stand"
         self.following.choose(now)
         self.following.tire(now)
         self.targets = self._move(now)
+        self._walked_at = self._walked_at if self.rests else now
         return self.targets
 
     def _up(self, sample: ImuSample, fault: str | None) -> FloatArray | None:
@@ -109,12 +118,14 @@ class WalkTracker:
         assert self._base is not None
         self.state = WalkState(t=sample.t, base=self._base, q=sample.q, dq=sample.dq, gait=self.gait.state)
 
-    def _overload(self, fault: str | None, signals: Signals, sample: ImuSample) -> str | None:
+    def _overload(self, now: float, fault: str | None, signals: Signals, sample: ImuSample) -> str | None:
         """Why the robot should be damped, or None."""
         if self.following.state in ("idle", "damped"):
             return None
         if signals.self_stopped:
             return "the robot stopped by itself"
+        if now - self._seen_at > self.robot.safety.blind_s:
+            return f"no measurement to be trusted for {now - self._seen_at:.1f} s: {fault}"
         if fault is not None or self._base is None or self.targets is None:
             return None
         if self._rise is not None:
@@ -150,14 +161,28 @@ class WalkTracker:
 
     def _move(self, now: float) -> LegTargets | None:
         if self.following.state in ("idle", "damped"):
-            self._rise = None
+            self._rise, self._moved_t = None, -np.inf
             return None
         if self._rise is not None:
             targets = self._rise.targets()
             self._rise = None if self._rise.over else self._rise
+            self._moved_t = now
         else:
-            targets = self.gait.step(self._command(now))
+            targets = self._walk(now)
         self._stance = targets.stance
+        return targets
+
+    def _walk(self, now: float) -> LegTargets:
+        """The gait at time now [s]: its clock does not wait for ticks that were missed, or feet in the air would hang there, and does not run ahead
+        of those that come late. Each of its own steps keeps the joints' limits; after a longer gap the robot has stopped by itself."""
+        if not -self.dt <= now - self._moved_t <= MOST_STEPS * self.dt:
+            self._moved_t = now - self.dt
+        steps = round((now - self._moved_t) / self.dt)
+        self._moved_t += steps * self.dt
+        targets, command = self.targets, self._command(now)
+        for _ in range(steps if targets is not None else 1):
+            targets = self.gait.step(command)
+        assert targets is not None
         return targets
 
     def _command(self, now: float) -> GaitCommand:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from taustack.tdm_layout import TERMINAL_TERM
 from taustack.version import code_version
 
 PARITY = 1e-5  # largest difference between torch and the exported graph, relative to the largest value of each output
+OPSET = 18
 PLAN_FILE = "plan_mppi.onnx"
 EXAMPLE = (
     Obstacle(shape="box", position=(0.4, 0.1, 0.2), size=(0.2, 0.02, 0.2)), Obstacle(shape="sphere", position=(0.3, -0.2, 0.5), size=(0.1,)),
@@ -51,7 +51,7 @@ def export_graph(
     about: Mapping[str, str],
     any_size: Mapping[str, str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Export a module, add `about` as metadata, and compare with torch on `args`.
+    """Export a module, add `about` as metadata, and compare with torch on `args`, and on twice as many rows where any number may come.
 
     Args:
         module, args: what to export, and arguments to do it with.
@@ -66,19 +66,9 @@ def export_graph(
     Raises:
         TaustackError: the exported graph differs from torch by more than PARITY.
     """
-    sizes = {name: torch.export.Dim(name) for name in set((any_size or {}).values())}
-    shapes = tuple({0: sizes[any_size[name]]} if name in any_size else {} for name in inputs) if any_size else None
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            module.eval(), args, dynamo=True, input_names=list(inputs), output_names=list(outputs), dynamic_shapes=shapes, verbose=False,
-            optimize=False,
-        )  # fmt: skip
-        expected = module(*args)
-    assert program is not None
-    _slim(program.model)
-    proto = program.model_proto
+    model = _traced(module.eval(), args, inputs, outputs, path, any_size or {})
+    _slim(model)
+    proto = ir.to_proto(model)
     onnx.helper.set_model_props(proto, {**about, "code_version": code_version()})
     # The exporter's notes on where each node came from carry this machine's paths.
     proto.graph.doc_string = ""
@@ -86,14 +76,34 @@ def export_graph(
         del node.metadata_props[:]
         node.doc_string = ""
     path.write_bytes(proto.SerializeToString(deterministic=True))
-    feed = {name: value.numpy() for name, value in zip(inputs, args, strict=True)}
-    found = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, feed)
-    for name, ours, theirs in zip(outputs, expected, found, strict=True):
-        gap = float(np.max(np.abs(ours.numpy() - theirs))) / max(1.0, float(np.max(np.abs(theirs))))
-        if not gap <= PARITY:
-            raise TaustackError(f"{path.name}: output {name} differs from torch by {gap:.3g}, expected at most {PARITY:g}")
-    golden = feed | dict(zip(outputs, found, strict=True))
-    return {f"{path.stem}/{name}": np.asarray(value, dtype=np.float32) for name, value in golden.items()}
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def compared(given: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+        feed = {name: value.numpy() for name, value in zip(inputs, given, strict=True)}
+        found = session.run(None, feed)
+        with torch.no_grad():
+            expected = module(*given)
+        for name, ours, theirs in zip(outputs, expected, found, strict=True):
+            gap = float(np.max(np.abs(ours.numpy() - theirs))) / max(1.0, float(np.max(np.abs(theirs))))
+            if not gap <= PARITY:
+                raise TaustackError(f"{path.name}: output {name} differs from torch by {gap:.3g}, expected at most {PARITY:g}")
+        return feed | dict(zip(outputs, found, strict=True))
+
+    if any_size:  # what a trace takes for good shows at another size
+        compared(tuple(torch.cat([value, value]) if name in any_size else value for name, value in zip(inputs, args, strict=True)))
+    return {f"{path.stem}/{name}": np.asarray(value, dtype=np.float32) for name, value in compared(args).items()}
+
+
+def _traced(module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], path: Path, any_size: Mapping[str, str]) -> ir.Model:
+    """By the exporter that traces, in a ninth of the time of the one that captures (decision 25); `path` is where it writes."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, args, path, dynamo=False, input_names=list(inputs), output_names=list(outputs), opset_version=OPSET,
+            dynamic_axes={name: {0: size} for name, size in any_size.items()},
+        )  # fmt: skip
+    model: ir.Model = ir.from_proto(onnx.load(path))
+    return model
 
 
 def _slim(model: ir.Model) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from taustack.models.dataset import Run
 FloatArray = NDArray[np.float64]
 Block = dict[str, FloatArray]
 LEAST_PIECE_S = 0.7
+LEAST_RUNS = 3  # so that one can be held out
 MESSAGE_S = 0.1  # what a message of rows holds
 GAP_S = 0.01  # rows further apart than this are not joined
 REST_S = 1.0  # longer rest than this teaches nothing
@@ -29,6 +30,18 @@ MOST_WAITING = 100
 UNCOMMANDED = tuple(STATES.index(name) for name in ("idle", "damped"))
 TYPES = {"track": "taustack_msgs/msg/Track", "safety": "taustack_msgs/msg/Safety"}
 VECTORS = ("q", "dq", "q_ref", "dq_ref", "torque")
+
+
+class Actions(Protocol):
+    """A piece of a log: its actions u (T, nu)."""
+
+    @property
+    def u(self) -> FloatArray:
+        """As in a run."""
+        ...
+
+
+Piece = TypeVar("Piece", bound=Actions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,11 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
 
     A bag that cannot be used is named in `harvest.quarantined` and left out; what can be read of a cut one is used.
     """
+    yield from of_each(paths, dt, harvest, lambda bag: _of_bag(bag, robot, joint_names, dt, harvest, lengths))
+
+
+def of_each(paths: list[Path], dt: float, harvest: Harvest, of_bag: Callable[[Bag], Iterator[Piece]]) -> Iterator[Piece]:
+    """What comes of each bag, counted; a bag of which nothing comes is quarantined."""
     for path in paths:
         try:
             bag = open_bag(path)
@@ -80,7 +98,7 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
             harvest.quarantined[str(path)] = str(error)
             continue
         before = harvest.pieces
-        for run in _of_bag(bag, robot, joint_names, dt, harvest, lengths):
+        for run in of_bag(bag):
             harvest.pieces += 1
             harvest.minutes += len(run.u) * dt / 60
             yield run
@@ -88,6 +106,28 @@ def runs_of(paths: list[Path], robot: str, joint_names: tuple[str, ...], dt: flo
             harvest.notes += [f"{path}: {problem}" for problem in bag.problems]
         if harvest.pieces == before and str(path) not in harvest.quarantined:
             harvest.quarantined[str(path)] = "; ".join(bag.problems) or "nothing in it that could be learned from"
+
+
+def enough(runs: list[Piece], dt: float, harvest: Harvest, most_minutes: float | None, least_s: float, doing: str) -> list[Piece]:
+    """The newest `most_minutes` of what was found, or all; the harvest says how much that is.
+
+    Args:
+        doing: what the robot did in it, for the errors.
+
+    Raises:
+        BadInput: nothing, less than least_s [s], or fewer than LEAST_RUNS runs; names the sources and why they gave nothing.
+    """
+    if most_minutes is not None:
+        total = np.cumsum([len(run.u) for run in reversed(runs)])
+        runs = runs[len(runs) - int(np.searchsorted(total, most_minutes * 60 / dt, side="right")) :]
+        harvest.minutes, harvest.pieces = sum(len(run.u) for run in runs) * dt / 60, len(runs)
+    told = "; ".join(f"{path}: {why}" for path, why in harvest.quarantined.items())
+    if not runs:
+        raise BadInput("--from", "", told or "no runs", f"bags or datasets with {doing}")
+    if harvest.minutes * 60 < least_s or len(runs) < LEAST_RUNS:
+        needed = f"at least {least_s / 60:.2f} minutes of {doing} in {LEAST_RUNS} runs; some minutes are better"
+        raise BadInput("--from", "minutes", f"{harvest.minutes:.2f} in {len(runs)} run(s)" + (f" ({told})" if told else ""), needed)
+    return runs
 
 
 def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harvest: Harvest, lengths: Cut) -> Iterator[Run]:
@@ -98,7 +138,7 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
         if content is None:
             continue
         if name == "safety":
-            collected.note_fault(content)
+            collected.faults.note(content)
             continue
         if not len(content.t):
             continue
@@ -116,25 +156,42 @@ def _of_bag(bag: Bag, robot: str, joint_names: tuple[str, ...], dt: float, harve
     yield from collected.rest()
 
 
+class FaultSpans:
+    """Times [s] under an e-stop or a sensor that could not be trusted, as `safety` says it."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float]] = []
+
+    def note(self, content: Any) -> None:
+        """Take a message of `safety`."""
+        if not (content.estop or content.reason.startswith("measurement ")):
+            return
+        t, spans = seconds_of(content.header.stamp), self._spans
+        if spans and 0 <= t - spans[-1][1] < 2 * AFTER_FAULT_S:
+            spans[-1] = (spans[-1][0], t + AFTER_FAULT_S)
+        else:
+            spans.append((t - AFTER_FAULT_S, t + AFTER_FAULT_S))
+
+    def cover(self, t: FloatArray) -> NDArray[np.bool_]:
+        """Which of the times are in one."""
+        out = np.zeros(t.shape, dtype=bool)
+        for first, last in self._spans:
+            out |= (t >= first) & (t <= last)
+        return out
+
+
+def seconds_of(stamp: Any) -> float:
+    """Of a stamp of a message [s]."""
+    return float(stamp.sec + 1e-9 * stamp.nanosec)
+
+
 class Collected:
     """Blocks of rows as they come, kept until what is said of faults around them is known, and the rows that are sound so far."""
 
     def __init__(self, dt: float, harvest: Harvest, lengths: Cut) -> None:
         self.dt, self.harvest, self.lengths = dt, harvest, lengths
-        self.rows = Rows()
+        self.rows, self.faults = Rows(), FaultSpans()
         self._waiting: deque[tuple[int, Block]] = deque()
-        self._faults: list[tuple[float, float]] = []
-
-    def note_fault(self, content: Any) -> None:
-        """Take a message of `safety`: spans of time [s] under an e-stop or a sensor that could not be trusted."""
-        if not (content.estop or content.reason.startswith("measurement ")):
-            return
-        t = content.header.stamp.sec + 1e-9 * content.header.stamp.nanosec
-        spans = self._faults
-        if spans and 0 <= t - spans[-1][1] < 2 * AFTER_FAULT_S:
-            spans[-1] = (spans[-1][0], t + AFTER_FAULT_S)
-        else:
-            spans.append((t - AFTER_FAULT_S, t + AFTER_FAULT_S))
 
     def add(self, log_ns: int, block: Block) -> Iterator[Run]:
         """Take a block; runs that are complete."""
@@ -149,7 +206,7 @@ class Collected:
         yield from self._end()
 
     def _take(self, block: Block) -> Iterator[Run]:
-        for part, why in _sound_parts(block, self._faults, self.harvest):
+        for part, why in _sound_parts(block, self.faults, self.harvest):
             if why or not _follows(self.rows, part):
                 yield from self._end()
             if not why:
@@ -179,13 +236,11 @@ def block_of(content: Any, joint_names: tuple[str, ...]) -> Block | None:
     return out | {name: out[name].reshape(rows, -1)[:, order] for name in VECTORS} | {"ee": out["ee"].reshape(rows, 3)}
 
 
-def _sound_parts(block: Block, faults: list[tuple[float, float]], harvest: Harvest) -> Iterator[tuple[Block, str]]:
+def _sound_parts(block: Block, faults: FaultSpans, harvest: Harvest) -> Iterator[tuple[Block, str]]:
     """Stretches of a block, each with why it is left out, or nothing."""
     t = block["t"]
     finite = np.isfinite(t) & np.logical_and.reduce([np.isfinite(block[name]).all(axis=1) for name in (*VECTORS, "ee")])
-    fault = np.zeros(len(t), dtype=bool)
-    for first, last in faults:
-        fault |= (t >= first) & (t <= last)
+    fault = faults.cover(t)
     reasons = np.array(["", "not finite", "damped or idle", "e-stop or sensor fault"])
     code = np.where(~finite, 1, np.where(np.isin(block["state"], UNCOMMANDED), 2, np.where(fault, 3, 0)))
     edges = np.flatnonzero(np.diff(code) != 0) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +12,11 @@ from pydantic import Field
 from taustack.strict_yaml import StrictModel, load
 
 RULES = Path(__file__).resolve().parent / "gate_rules.yaml"
+WALK_RULES = RULES.with_name("walk_gate_rules.yaml")
 Ratio = Annotated[float, Field(gt=0)]
 Positive = Ratio
 Share = Annotated[float, Field(ge=0, le=1)]
-TINY_M = 1e-5  # open-loop errors below this are the same
+TINY = 1e-5  # open-loop errors [m or m/s] below this are the same
 
 
 class RatioRule(StrictModel):
@@ -39,6 +40,8 @@ class ClosedLoopRule(StrictModel):
     success_at_least: Share
     success_drop: Share
     violations_more: Annotated[int, Field(ge=0)]
+    falls_more: Share = 0.0
+    """Of a robot on legs: share of episodes."""
     reason: str
 
 
@@ -66,18 +69,19 @@ class GateRules(StrictModel):
     tdm: TDMRule = TDMRule(one_step_most=0.05, reached_most=0.15, at_most=1.1, claim=0.95, reason="subgoals that cannot be reached lead nowhere")
 
 
-def load_rules(path: Path | None = None) -> GateRules:
-    """The rules of a file, or the stack's own."""
-    return load(GateRules, path or RULES)
+def load_rules(path: Path | None = None, own: Path = RULES) -> GateRules:
+    """The rules of a file, or the stack's own: of an arm, or WALK_RULES."""
+    return load(GateRules, path or own)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured of one bundle. error_m: end-effector error by steps; run_m by held-out run, joint (n,) [rad or m]: after H steps."""
+    """What was measured of one bundle, open loop. error: by steps, of the end effector [m] or of a base's velocity [m/s]; run_error by held-out
+    run and parts (of the joints [rad or m], or of that velocity) after H steps."""
 
-    error_m: dict[int, float]
-    run_m: dict[str, float]
-    joint: list[float]
+    error: dict[int, float]
+    run_error: dict[str, float]
+    parts: list[float]
     suite: dict[str, dict[str, Any]]
     plan_ms: float
     tdm: dict[str, float] = field(default_factory=dict)
@@ -102,19 +106,20 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Passed if every line did."""
+    """Passed if every line did. unit: of the open-loop errors."""
 
     passed: bool
     lines: tuple[Line, ...]
     candidate: Measured
     live: Measured
     about: dict[str, Any] = field(default_factory=dict)
+    unit: str = "m"
 
     def figures(self) -> dict[str, float]:
         """What was measured of both, by name."""
         out: dict[str, float] = {}
         for who, measured in (("candidate", self.candidate), ("live", self.live)):
-            out |= {f"{who}/open_loop_{steps}_m": error for steps, error in measured.error_m.items()}
+            out |= {f"{who}/open_loop_{steps}_{self.unit.replace('/', '_')}": error for steps, error in measured.error.items()}
             out |= {f"{who}/success_{scenario}": float(metrics["success_rate"]) for scenario, metrics in measured.suite.items()}
             out[f"{who}/plan_ms"] = measured.plan_ms
         return out
@@ -130,27 +135,31 @@ class Verdict:
         }
 
 
-def judge(rules: GateRules, candidate: Measured, live: Measured, horizon: int, joint_names: Sequence[str], about: dict[str, Any]) -> Verdict:
-    """Apply every rule; a measurement that is missing or not finite fails its line."""
+def judge(rules: GateRules, candidate: Measured, live: Measured, horizon: int, parts: Mapping[str, str], about: dict[str, Any], unit: str = "m") -> Verdict:
+    """Apply every rule; a measurement that is missing or not finite fails its line.
+
+    Args:
+        parts: units by name of `Measured.parts`.
+        unit: of the open-loop errors.
+    """
     if candidate.refused:
         line = Line(what="bundle", candidate=float("nan"), live=float("nan"), limit="loads", passed=False, reason=candidate.refused)
-        return Verdict(passed=False, lines=(line,), candidate=candidate, live=live, about=about)
+        return Verdict(passed=False, lines=(line,), candidate=candidate, live=live, about=about, unit=unit)
     lines = _of_tdm(rules.tdm, candidate, live)
     for steps_rule in (*rules.open_loop, *(() if _same_dynamics(candidate, live) else (rules.claim,))):
         steps = horizon if steps_rule.steps == "H" else steps_rule.steps
-        what = f"open loop, {steps} step(s)" + (" (the claim)" if steps_rule is rules.claim else "") + " [m]"
-        lines.append(_ratio(what, candidate.error_m.get(steps, float("nan")), live.error_m.get(steps, float("nan")), steps_rule, TINY_M))
-    ratios = {run: error / max(TINY_M, live.run_m.get(run, float("nan"))) for run, error in candidate.run_m.items()}
+        what = f"open loop, {steps} step(s)" + (" (the claim)" if steps_rule is rules.claim else "") + f" [{unit}]"
+        lines.append(_ratio(what, candidate.error.get(steps, float("nan")), live.error.get(steps, float("nan")), steps_rule, TINY))
+    ratios = {run: error / max(TINY, live.run_error.get(run, float("nan"))) for run, error in candidate.run_error.items()}
     worst = max(ratios, key=lambda run: ratios[run], default="")
-    lines.append(
-        _ratio(f"worst held-out run ({worst}) [m]", candidate.run_m.get(worst, float("nan")), live.run_m.get(worst, float("nan")), rules.worst_run, TINY_M)
-    )
-    for name, ours, theirs in zip(joint_names, candidate.joint, live.joint, strict=True):
-        lines.append(_ratio(f"{name} after {horizon} steps [rad or m]", ours, theirs, rules.each_joint, TINY_M))
+    ours, theirs = (measured.run_error.get(worst, float("nan")) for measured in (candidate, live))
+    lines.append(_ratio(f"worst held-out run ({worst}) [{unit}]", ours, theirs, rules.worst_run, TINY))
+    for (name, of), mine, before in zip(parts.items(), candidate.parts, live.parts, strict=True):
+        lines.append(_ratio(f"{name} after {horizon} steps [{of}]", mine, before, rules.each_joint, TINY))
     for scenario, metrics in candidate.suite.items():
         lines += _closed_loop(rules.closed_loop, scenario, metrics, live.suite.get(scenario, {}))
     lines.append(_ratio("plan time [ms]", candidate.plan_ms, live.plan_ms, rules.plan_time, 0.01))
-    return Verdict(passed=all(line.passed for line in lines), lines=tuple(lines), candidate=candidate, live=live, about=about)
+    return Verdict(passed=all(line.passed for line in lines), lines=tuple(lines), candidate=candidate, live=live, about=about, unit=unit)
 
 
 def _same_dynamics(candidate: Measured, live: Measured) -> bool:
@@ -184,10 +193,15 @@ def _closed_loop(rule: ClosedLoopRule, scenario: str, ours: dict[str, Any], thei
     success, before = float(ours["success_rate"]), float(theirs.get("success_rate", 0.0))
     least = max(rule.success_at_least, before - rule.success_drop)
     broken, allowed = int(ours["limit_violations"]), int(theirs.get("limit_violations", 0)) + rule.violations_more
-    return [
+    lines = [
         Line(what=f"success in {scenario}", candidate=success, live=before, limit=f"at least {least:g}", passed=success >= least, reason=rule.reason),
         Line(
             what=f"limit violations in {scenario}", candidate=broken, live=allowed - rule.violations_more, limit=f"at most {allowed}",
             passed=broken <= allowed, reason=rule.reason,
         ),
     ]  # fmt: skip
+    if "falls" in ours:
+        fell, most = float(ours["falls"]), float(theirs.get("falls", 0.0)) + rule.falls_more
+        limit = f"at most {most:g}"
+        lines.append(Line(what=f"falls in {scenario}", candidate=fell, live=most - rule.falls_more, limit=limit, passed=fell <= most, reason=rule.reason))
+    return lines

@@ -143,7 +143,7 @@ class MPPIPlanStep(nn.Module):
     def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps."""
         e, n = self.members, self.n
-        horizon, k = u.shape[0], u.shape[1]
+        horizon, k = int(u.shape[0]), int(u.shape[1])  # for good: to the exporter they are tensors
 
         def grouped(values: Tensor) -> Tensor:
             return values.reshape(horizon, e, k // e, -1).transpose(0, 1)

@@ -24,8 +24,9 @@ from typing import Any
 
 import yaml
 
+from taustack.any_manifest import load_manifest
 from taustack.errors import BadInput, TaustackError, UnknownName, while_writing
-from taustack.manifest import MANIFEST, Manifest, Sha256, sha256_of
+from taustack.manifest import MANIFEST, Sha256, sha256_of
 from taustack.strict_yaml import StrictModel, load, validate
 
 REPORT, JOURNAL, LIVE = "report.json", "journal.jsonl", "live.yaml"
@@ -130,7 +131,7 @@ class Registry:
 
     def add(self, bundle: Path, files: dict[str, Path]) -> str:
         """Copy a bundle and its reports in; returns the new version. Nothing is live by this."""
-        manifest = load(Manifest, bundle / MANIFEST)
+        manifest = load_manifest(bundle)
         if manifest.contract.robot != self.robot:
             raise BadInput(bundle / MANIFEST, "contract.robot", manifest.contract.robot, self.robot)
         with while_writing(self.folder), self._locked():
@@ -155,7 +156,7 @@ class Registry:
             BadInput: a file of it was altered.
         """
         path = self.path(version)
-        manifest = load(Manifest, path / MANIFEST)
+        manifest = load_manifest(path)
         for name, expected in manifest.files.items():
             found = sha256_of(path / name) if (path / name).is_file() else "no such file"
             if found != expected:

@@ -74,7 +74,7 @@ class WalkPlanStep(nn.Module):
         mean_next (H, nu), states (H+1, nx) expected over the samples, cost (T,) expected per term, disagreement (S,), sample_cost (K,) (3e38
         where not finite), effective_samples (), nonfinite_samples ().
         """
-        horizon, k = noise.shape[0], noise.shape[1]
+        horizon, k = (int(size) for size in noise.shape[:2])  # for good: to the exporter they are tensors
         before = x[self.n_learned : self.n_learned + NU]
         steps = torch.arange(horizon).reshape(-1, 1, 1)
         u = limited(mean.unsqueeze(1) + noise * (steps < trust), before, self.most, self.change)  # what the gait makes of actions
@@ -101,7 +101,7 @@ class WalkPlanStep(nn.Module):
 
     def _rollout(self, z: Tensor, before: Tensor, u: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
         """Learned parts (H, K, learned) after each step, and the disagreement (S, K) with the next member at S steps."""
-        e, (horizon, k) = self.members, u.shape[:2]
+        e, horizon, k = self.members, int(u.shape[0]), int(u.shape[1])
         strides = torch.cat([before.expand(1, k, NU), u[:-1]], 0)
         known = torch.cat([strides, clock[:-1].unsqueeze(1).expand(horizon, k, 2), u], -1)
         known = known.reshape(horizon, e, k // e, -1).transpose(0, 1)

@@ -24,8 +24,12 @@ PlanKind = Literal[
 RobotKind = Literal["actuator_saturated", "actuator_delayed", "joint_dead", "payload_dropped", "pushed"]
 ProcessKind = Literal["tracker_stalls", "tracker_killed", "bridge_dead", "missed_ticks", "hold_request"]
 EStopKind = Literal["estop", "estop_of_robot", "estop_silent", "estop_twice", "estop_reset_while_pressed"]
-Kind = Literal[SensorKind, PlanKind, RobotKind, ProcessKind, EStopKind]
+LegKind = Literal["imu_nan", "imu_biased", "kicked"]
+Kind = Literal[SensorKind, PlanKind, RobotKind, ProcessKind, EStopKind, LegKind]
 KINDS: tuple[Kind, ...] = tuple(kind for group in get_args(Kind) for kind in (get_args(group) or (group,)))
+ARM_KINDS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind not in get_args(LegKind))
+OF_OTHERS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in (*get_args(PlanKind), *get_args(ProcessKind), *get_args(EStopKind)))
+"""Kinds that leave a robot, its sensors and its surroundings as they are."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ INFO: dict[str, KindInfo] = {
     "estop_silent": KindInfo("an e-stop source dies"),
     "estop_twice": KindInfo("two sources press at once; one lets go"),
     "estop_reset_while_pressed": KindInfo("reset is asked for while it is pressed"),
+    "imu_nan": KindInfo("legs: an axis of the gyro is NaN (`joint` counts the axes)"),
+    "imu_biased": KindInfo("legs: an axis of the gyro is off", (0.05, 0.5), "rad/s"),
+    "kicked": KindInfo("legs: the base is kicked sideways, by this change of the robot's velocity", (0.3, 1.5), "m/s"),
 }
 
 
@@ -108,29 +115,31 @@ class FaultList(StrictModel):
     faults: tuple[Fault, ...] = ()
 
 
-def load_faults(path: Path, joints: int) -> tuple[Fault, ...]:
-    """Faults of a YAML file, for a robot of so many joints.
+def load_faults(path: Path, joints: int, kinds: Sequence[Kind] = ARM_KINDS) -> tuple[Fault, ...]:
+    """Faults of a YAML file, for a robot of so many joints that can suffer these kinds.
 
     Raises:
         BadInput: names file, key, what came and what was expected.
     """
     faults = load(FaultList, path).faults
-    require_joints(faults, joints, path)
+    require_joints(faults, joints, path, kinds)
     return faults
 
 
-def require_joints(faults: Sequence[Fault], joints: int, source: Path) -> None:
-    """Raises BadInput if a fault names a joint that the robot does not have."""
+def require_joints(faults: Sequence[Fault], joints: int, source: Path, kinds: Sequence[Kind] = ARM_KINDS) -> None:
+    """Raises BadInput if a fault names a joint that the robot does not have, or is of a kind that it cannot suffer."""
     for i, fault in enumerate(faults):
+        if fault.kind not in kinds:
+            raise BadInput(source, f"faults.{i}.kind", fault.kind, "a kind that is not of robots on legs alone")
         if fault.joint >= joints:
             raise BadInput(source, f"faults.{i}.joint", fault.joint, f"0 to {joints - 1}")
 
 
-def draw_faults(rng: np.random.Generator, joints: int, duration_s: float) -> tuple[Fault, ...]:
-    """One to three random faults that begin in the first two thirds of a run."""
+def draw_faults(rng: np.random.Generator, joints: int, duration_s: float, kinds: Sequence[Kind] = ARM_KINDS) -> tuple[Fault, ...]:
+    """One to three random faults of these kinds that begin in the first two thirds of a run."""
     faults = []
     for _ in range(int(rng.integers(1, 4))):
-        kind = KINDS[int(rng.integers(len(KINDS)))]
+        kind = kinds[int(rng.integers(len(kinds)))]
         low, high = INFO[kind].strength
         for_s = None if rng.random() < 0.3 else round(float(rng.uniform(0.02, 1.0)), 3)
         at_s, strength = round(float(rng.uniform(0.0, 0.66 * duration_s)), 3), round(float(rng.uniform(low, high)), 4)

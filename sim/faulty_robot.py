@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +9,10 @@ from numpy.typing import NDArray
 
 from taustack.layout import RobotState
 from taustack.sim.faults import Fault
+from taustack.sim.faulty_sensor import FaultySensor
 from taustack.sim.plant import MujocoPlant
 
 FloatArray = NDArray[np.float64]
-HISTORY = 300  # measurements kept for delays
 DRAIN = 0.03  # a delay that ends leaves a queue, which empties by this much faster than the commands come
 
 
@@ -28,25 +26,13 @@ class FaultyRobot:
     """
 
     def __init__(self, plant: MujocoPlant, faults: Sequence[Fault], rng: np.random.Generator) -> None:
-        self.plant, self.faults, self.rng = plant, tuple(faults), rng
-        self._history: deque[RobotState] = deque(maxlen=HISTORY)
-        self._stuck: dict[int, tuple[float, float]] = {}
-        self._frozen: dict[str, RobotState] = {}
+        self.plant, self.faults = plant, tuple(faults)
+        self._sensor: FaultySensor[RobotState] = FaultySensor(faults, rng, plant.dt, plant.robot.rates.tracker_hz)
         self._payload_mass = float(plant.model.body("payload").mass[0]) if plant.scenario.payload_kg else 0.0
 
     def read(self) -> RobotState:
         """Newest measurement, as the sensors that fail show it."""
-        state = self.plant.read()
-        if not self.faults:
-            return state
-        if not self._history or state.t > self._history[-1].t:
-            self._history.append(state)
-        for fault in self.faults:
-            if fault.active(self.plant.data.time):
-                state = self._spoil(state, fault)
-            else:
-                self._frozen.pop(fault.kind, None)
-        return state
+        return self._sensor.spoilt(self.plant.read(), self.plant.data.time)
 
     def write(self, q_ref: FloatArray, dq_ref: FloatArray) -> None:
         self.plant.write(q_ref, dq_ref)
@@ -92,55 +78,3 @@ class FaultyRobot:
                 plant.model.body("payload").inertia[:] = 1e-9
         plant.actuator_delay_s = max(delay_s, plant.actuator_delay_s - DRAIN * plant.dt)
         plant.step()
-
-    def _spoil(self, state: RobotState, fault: Fault) -> RobotState:
-        """The measurement under one fault."""
-        kind, n = fault.kind, len(state.q)
-        if kind == "frozen_state":
-            kept = self._frozen.setdefault(kind, state)
-            return dataclasses.replace(kept, t=state.t)
-        if kind == "state_stops":
-            return self._frozen.setdefault(kind, state)
-        if kind == "joints_permuted":
-            order = np.arange(n)
-            order[[0, -1]] = order[[-1, 0]]
-            return dataclasses.replace(state, q=state.q[order], dq=state.dq[order])
-        if kind == "joint_missing":
-            return dataclasses.replace(state, q=state.q[:-1], dq=state.dq[:-1])
-        if kind == "joints_doubled":
-            return dataclasses.replace(state, q=np.tile(state.q, 2), dq=np.tile(state.dq, 2))
-        if kind in ("position_jump", "stuck_sensor", "nan_sensor", "infinite_sensor"):
-            return self._spoil_joint(state, fault)
-        if kind == "noisy_sensor":
-            return dataclasses.replace(state, q=state.q + self.rng.normal(0.0, fault.strength, n))
-        if kind == "delayed_sensor":
-            return self._from_history(round(fault.strength / self.plant.dt))
-        return self._spoil_order(state, fault)
-
-    def _spoil_joint(self, state: RobotState, fault: Fault) -> RobotState:
-        q, dq, joint = state.q.copy(), state.dq.copy(), fault.joint
-        if fault.kind == "position_jump":
-            q[joint] += fault.strength
-        elif fault.kind == "nan_sensor":
-            q[joint] = np.nan
-        elif fault.kind == "infinite_sensor":
-            dq[joint] = np.inf
-        else:
-            q[joint], dq[joint] = self._stuck.setdefault(joint, (float(q[joint]), float(dq[joint])))
-        return dataclasses.replace(state, q=q, dq=dq)
-
-    def _spoil_order(self, state: RobotState, fault: Fault) -> RobotState:
-        tick = round(self.plant.data.time * self.plant.robot.rates.tracker_hz)
-        per_tick = round(1.0 / (self.plant.dt * self.plant.robot.rates.tracker_hz))
-        if fault.kind in ("late_samples", "doubled_samples"):
-            return self._from_history(per_tick) if tick % 2 else state
-        if fault.kind == "reordered_samples":
-            return self._from_history(2 * per_tick) if tick % 2 else state
-        if fault.kind == "clock_jump":
-            return dataclasses.replace(state, t=state.t + fault.strength)
-        return state
-
-    def _from_history(self, steps: int) -> RobotState:
-        per_sample = max(1, round(1.0 / (self.plant.dt * self.plant.robot.rates.tracker_hz)))
-        back = min(len(self._history), 1 + steps // per_sample)
-        return self._history[-back]

@@ -68,9 +68,10 @@ def run_gate(
         "candidate_sha256": sha256_of(candidate / MANIFEST) if (candidate / MANIFEST).is_file() else "", "live_sha256": theirs.sha256,
         "held_out_runs": len(held), "held_out_minutes": sum(len(run.u) for run in held) * robot.rates.control_dt / 60,
     }  # fmt: skip
+    parts = dict.fromkeys(robot.joint_names, "rad or m")
     if isinstance(ours, str):
-        nothing = Measured(error_m={}, run_m={}, joint=[], suite={}, plan_ms=float("nan"), refused=ours)
-        return judge(rules, nothing, nothing, horizon, robot.joint_names, about)
+        nothing = Measured(error={}, run_error={}, parts=[], suite={}, plan_ms=float("nan"), refused=ours)
+        return judge(rules, nothing, nothing, horizon, parts, about)
     if tdm_sha256(ours) in ("", tdm_sha256(theirs)):  # what is carried along is not on trial
         suite = dataclasses.replace(suite, subgoal_task=None)
     plan_ms = plan_times(ours, theirs, robot, suite.task)
@@ -78,7 +79,7 @@ def run_gate(
         _measure(bundle, folder, robot, chain, held, suite, horizon, ms, on_episode)
         for bundle, folder, ms in ((ours, candidate, plan_ms[0]), (theirs, live, plan_ms[1]))
     ]
-    return judge(rules, found[0], found[1], horizon, robot.joint_names, about)
+    return judge(rules, found[0], found[1], horizon, parts, about)
 
 
 def _loaded(folder: Path, robot: RobotConfig) -> Bundle | str:
@@ -99,9 +100,9 @@ def _measure(
     if suite.subgoal_task is not None and bundle.manifest.tdm is not None:
         closed[f"{suite.subgoal_task}, led by tdm"] = _closed(folder, robot, suite, suite.subgoal_task, suite.scenarios[0], "tdm", on_episode)
     return Measured(
-        error_m={steps: float(np.mean(np.concatenate([run[:, steps - 1] for run in ee]))) for steps in sorted({1, 10, horizon})},
-        run_m={f"run {i}": float(run[:, -1].mean()) for i, run in enumerate(ee)},
-        joint=[float(value) for value in np.concatenate(joint).mean(axis=0)], suite=closed, plan_ms=plan_ms,
+        error={steps: float(np.mean(np.concatenate([run[:, steps - 1] for run in ee]))) for steps in sorted({1, 10, horizon})},
+        run_error={f"run {i}": float(run[:, -1].mean()) for i, run in enumerate(ee)},
+        parts=[float(value) for value in np.concatenate(joint).mean(axis=0)], suite=closed, plan_ms=plan_ms,
         tdm=tdm_errors(bundle, robot, held), tdm_sha256=tdm_sha256(bundle), dynamics_sha256=bundle.manifest.files[DYNAMICS],
     )  # fmt: skip
 

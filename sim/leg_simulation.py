@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from taustack.controllers.gait import LegTargets
+from taustack.controllers.gait_state import LegTargets
 from taustack.controllers.leg_watchdog import LegSelfStop
 from taustack.controllers.leg_wire import LegCommand, LegMeasurement, pack_measurement, unpack_command
 from taustack.legged import LeggedConfig

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.controllers.attitude import yaw_of
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_laws import WalkLaw, towards
 from taustack.controllers.walk_state import WalkState
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_rig import LeggedRig
+from taustack.sim.walk_log import WalkLog
 from taustack.walk_task import WalkTaskConfig
 
 FloatArray = NDArray[np.float64]
@@ -78,9 +79,10 @@ class WalkEpisode:
     time_s: float
     fastest: float
     kicks_survived: int
+    log: WalkLog | None = None
 
 
-def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Course) -> WalkEpisode:
+def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Course, log: WalkLog | None = None) -> WalkEpisode:
     """Run one episode: stand, then the task until it is done, time is over, or the robot has fallen."""
     rig, stand = LeggedRig(plant), GaitCommand(velocity=np.zeros(3))
     rig.reset(course.yaw)
@@ -99,9 +101,13 @@ def run_walk(plant: LeggedPlant, law: WalkLaw, task: WalkTaskConfig, course: Cou
             plant.kick(course.kicks[kicked, 1:])
             kicked += 1
         state = rig.tick(command)
+        if log is not None:
+            log.tick(state)
         if plant.fallen or _arrived(task, course, plant, wanted):
             break
-    return _episode(task, course, rows, plant, t, kicked)
+    if log is not None:
+        log.fallen = plant.fallen
+    return replace(_episode(task, course, rows, plant, t, kicked), log=log)
 
 
 def _arrived(task: WalkTaskConfig, course: Course, plant: LeggedPlant, wanted: FloatArray) -> bool:

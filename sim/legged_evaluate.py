@@ -14,6 +14,7 @@ from taustack.pool import Workers, run_all
 from taustack.sim.legged_episode import Course, WalkEpisode, kept_velocity, run_walk
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_scenario import load_legged_scenario
+from taustack.sim.walk_log import WalkLog
 from taustack.sim.walk_planners import make_walk_planner
 from taustack.walk_task import load_walk_task
 
@@ -29,6 +30,7 @@ class WalkSpec:
     seed: int
     index: int
     bundle: Path = Path()
+    log: bool = False
 
 
 def walk(spec: WalkSpec) -> WalkEpisode:
@@ -38,14 +40,19 @@ def walk(spec: WalkSpec) -> WalkEpisode:
     course_rng, noise_rng, planner_rng = (np.random.default_rng([spec.seed, spec.index, stream]) for stream in range(3))
     plant = LeggedPlant(robot, load_legged_scenario(spec.scenario), noise_rng)
     law = make_walk_planner(spec.planner, robot, task, spec.bundle, planner_rng)
-    return run_walk(plant, law, task, Course.drawn(task, robot.gait.frequency, course_rng))
+    log = WalkLog(every=round(robot.rates.tracker_hz / robot.rates.state_hz)) if spec.log else None
+    return run_walk(plant, law, task, Course.drawn(task, robot.gait.frequency, course_rng), log)
 
 
 def evaluate_walks(specs: list[WalkSpec], workers: Workers = Workers(), on_done: Callable[[int], object] = lambda _: None) -> dict[str, Any]:
     """Metrics over the episodes, in the order of the specs whatever runs them."""
-    episodes = run_all(walk, specs, workers, on_done)
-    robot = load_legged(specs[0].robot)
-    task = load_walk_task(robot, specs[0].task)
+    return walk_metrics(specs[0], run_all(walk, specs, workers, on_done))
+
+
+def walk_metrics(spec: WalkSpec, episodes: list[WalkEpisode]) -> dict[str, Any]:
+    """Metrics over episodes of the robot and task of a spec."""
+    robot = load_legged(spec.robot)
+    task = load_walk_task(robot, spec.task)
     metrics: dict[str, Any] = {
         "episodes": len(episodes), "success_rate": float(np.mean([done.success for done in episodes])),
         "falls": float(np.mean([done.fallen for done in episodes])), "limit_violations": sum(done.fastest > 1.0 for done in episodes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -9,8 +10,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.base_estimator import ImuSample
-from taustack.controllers.gait import LegTargets
+from taustack.controllers.base_state import ImuSample
+from taustack.controllers.gait_state import LegTargets
 from taustack.errors import BadInput
 from taustack.legged import LeggedConfig
 from taustack.sim.legged_scenario import LeggedScenario
@@ -33,6 +34,9 @@ class BaseTruth:
 
 class LeggedPlant:
     """`step()` advances 1 / plant_hz with the law torque = k (q* - q) + d (dq* - dq) + friction dq* + torque*, clipped to the motors' limits.
+
+    Of the time from now on: `push` (3,) is a force on the base in the world [N], `strength` (n,) shares of the motors' limits, `delay_s` what a
+    target takes to the motors.
 
     Args:
         robot: model, law and limits.
@@ -75,12 +79,13 @@ class LeggedPlant:
         self._targets: deque[LegTargets] = deque([_resting(self.robot)])
         self.torque = np.zeros(self.robot.n)
         self._push, self._push_until = np.zeros(3), 0.0
+        self.push, self.strength, self.delay_s = np.zeros(3), np.ones(self.robot.n), self.scenario.delay_s
         self.fastest = 0.0
 
     def write(self, targets: LegTargets) -> None:
         """What the motors follow from now on, late by the scenario's delay."""
         self._targets.append(targets)
-        while len(self._targets) > 1 + round(self.scenario.delay_s / self.dt):
+        while len(self._targets) > 1 + round(self.delay_s / self.dt):
             self._targets.popleft()
 
     def damp(self) -> None:
@@ -99,9 +104,10 @@ class LeggedPlant:
             asked = self._stiffness * (target.q - q) + self._damping * (target.dq - dq) + self._friction * target.dq + target.torque
         else:
             asked = -BRAKE * self._damping * dq
-        self.torque = np.clip(asked, -self._limit, self._limit)
+        limit = self.strength * self._limit
+        self.torque = np.minimum(np.maximum(asked, -limit), limit)
         self.data.ctrl[self._ctrl] = self.torque
-        self.data.xfrc_applied[self._base, :3] = self._push if self.data.time < self._push_until else 0.0
+        self.data.xfrc_applied[self._base, :3] = self.push + (self._push if self.data.time < self._push_until else 0.0)
         mujoco.mj_step(self.model, self.data)
         self.fastest = max(self.fastest, float((np.abs(self.data.qvel[self._dq]) / self._velocity).max()))
 
@@ -127,12 +133,17 @@ class LeggedPlant:
         self._push = float(self.model.body_subtreemass[self._base]) * np.asarray(velocity) / KICK_S
         self._push_until = float(self.data.time) + KICK_S
 
+    def drop_payload(self) -> None:
+        """The scenario's payload is gone from now on."""
+        self.model.body("payload").mass[0] = 1e-6
+        self.model.body("payload").inertia[:] = 1e-9
+
     @property
     def fallen(self) -> bool:
         """True once the base is low or tilted beyond what the robot's file allows."""
-        up = float(self.data.xmat[self._base].reshape(3, 3)[2, 2])
+        up = float(self.data.xmat[self._base, 8])  # of the vertical in the base's z
         floor = self.scenario.floor_height(self.data.xpos[self._base])
-        return float(self.data.xpos[self._base, 2]) - floor < self.robot.fall.height or np.arccos(np.clip(up, -1, 1)) > self.robot.fall.tilt
+        return float(self.data.xpos[self._base, 2]) - floor < self.robot.fall.height or math.acos(min(1.0, max(-1.0, up))) > self.robot.fall.tilt
 
 
 def compile_legged(robot: LeggedConfig) -> mujoco.MjModel:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from taustack.controllers.base_estimator import BaseEstimator
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.gait import Gait
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_state import WalkState
 from taustack.sim.legged_plant import LeggedPlant
 

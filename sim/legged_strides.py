@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.gait_state import GaitCommand
 from taustack.legged import LeggedConfig
 from taustack.sim.legged_plant import LeggedPlant
 from taustack.sim.legged_rig import LeggedRig

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from taustack.config import RobotConfig
 from taustack.controllers.driver import DriverCore
 from taustack.controllers.plan import Plan
 from taustack.layout import STATES, Measured
+from taustack.legged import LeggedConfig
 from taustack.version import code_version
 
 FloatArray = NDArray[np.float64]
+TimedMessage = tuple[float, str, bytes]
+"""Time [s], topic, CDR."""
+EpisodeMessages = Callable[[int, float], Iterable[TimedMessage]]
 BETWEEN_S = 1.0  # between two episodes of a bag
 ROWS_PER_MESSAGE = 50
 START_S = 1_700_000_000.0  # of the bag's clock: a run in lockstep has no time of day
@@ -50,15 +55,31 @@ class EpisodeLog:
 
 def write_log(folder: Path, robot: RobotConfig, logs: Sequence[EpisodeLog], about: dict[str, str]) -> int:
     """Write the logs of episodes into one bag, an epoch each; returns the number of messages."""
-    topics = [BagTopic(name=f"/{name}", type=f"taustack_msgs/msg/{kind}") for name, kind in TYPES.items()]
+
+    def messages(log: EpisodeLog, epoch: int, start: float) -> Iterable[TimedMessage]:
+        return sorted(_messages(robot, log, epoch, start), key=lambda entry: entry[0])
+
+    return write_episodes(folder, robot, TYPES, [(log.rows[-1][0], partial(messages, log)) for log in logs], about)
+
+
+def write_episodes(
+    folder: Path, robot: RobotConfig | LeggedConfig, types: Mapping[str, str], episodes: Sequence[tuple[float, EpisodeMessages]], about: dict[str, str]
+) -> int:
+    """Write episodes into one bag, an epoch each; returns the number of messages.
+
+    Args:
+        types: messages of taustack_msgs by topic.
+        episodes: how long each lasts [s], and its messages in the order of time, for its epoch and start [s].
+    """
+    topics = [BagTopic(name=f"/{name}", type=f"taustack_msgs/msg/{kind}") for name, kind in types.items()]
     known = {"code_version": code_version(), "robot": robot.name, "launch": json.dumps(about)}
     with whole_folder(folder) as part:
         writer = BagWriter(part, topics, known, {"robot.yaml": (robot.folder / "robot.yaml").read_bytes()})
         start = START_S
-        for epoch, log in enumerate(logs):
-            for t, name, data in sorted(_messages(robot, log, epoch, start), key=lambda entry: entry[0]):
+        for epoch, (length_s, messages) in enumerate(episodes):
+            for t, name, data in messages(epoch, start):
                 writer.write(f"/{name}", data, round(t * 1e9), round(t * 1e9), writer.counts[f"/{name}"] + 1)
-            start += log.rows[-1][0] + BETWEEN_S
+            start += length_s + BETWEEN_S
         writer.close()
     return sum(writer.counts.values())
 
@@ -66,7 +87,7 @@ def write_log(folder: Path, robot: RobotConfig, logs: Sequence[EpisodeLog], abou
 def _messages(robot: RobotConfig, log: EpisodeLog, epoch: int, start: float) -> list[tuple[float, str, bytes]]:
     """(time, topic, CDR) of one episode."""
     names, out = list(robot.joint_names), []
-    goal = _message("Subgoal", header=_header(start, robot.base_frame), seq=epoch + 1, goal=log.goal, tau_s=0.0, active=True)
+    goal = ros_message("Subgoal", header=header(start, robot.base_frame), seq=epoch + 1, goal=log.goal, tau_s=0.0, active=True)
     out.append((start, "subgoal", goal))
     for seq, first in enumerate(range(0, len(log.rows), ROWS_PER_MESSAGE), 1):
         rows = log.rows[first : first + ROWS_PER_MESSAGE]
@@ -74,20 +95,20 @@ def _messages(robot: RobotConfig, log: EpisodeLog, epoch: int, start: float) -> 
         parts = np.split(np.array([row[4] for row in rows], dtype=np.float32), robot.n * np.arange(1, 6), axis=1)
         q, dq, q_ref, dq_ref, torque, ee = (np.ascontiguousarray(part).ravel() for part in parts)
         at = start + float(t[-1])
-        out.append((at, "track", _message(
-            "Track", header=_header(at, robot.base_frame), seq=seq, lost=0, name=names, t=start + t, tick=tick.astype(np.uint64),
+        out.append((at, "track", ros_message(
+            "Track", header=header(at, robot.base_frame), seq=seq, lost=0, name=names, t=start + t, tick=tick.astype(np.uint64),
             epoch=np.full(len(rows), epoch, np.uint32), state=state.astype(np.uint8), plan_seq=plan_seq.astype(np.uint64),
             q=q, dq=dq, q_ref=q_ref, dq_ref=dq_ref, torque=torque, ee=ee,
         )))  # fmt: skip
     for measured, plan in log.plans:
         s = measured.state
-        header = _header(start + s.t, robot.base_frame)
+        at_state = header(start + s.t, robot.base_frame)
         point = typestore().types["geometry_msgs/msg/Point"](x=float(s.ee[0]), y=float(s.ee[1]), z=float(s.ee[2]))
-        out.append((start + s.t, "robot_state", _message(
-            "RobotState", header=header, seq=measured.seq, epoch=epoch, name=names, q=s.q, dq=s.dq, q_ref=s.q_ref, dq_ref=s.dq_ref, torque=s.torque, ee=point,
+        out.append((start + s.t, "robot_state", ros_message(
+            "RobotState", header=at_state, seq=measured.seq, epoch=epoch, name=names, q=s.q, dq=s.dq, q_ref=s.q_ref, dq_ref=s.dq_ref, torque=s.torque, ee=point,
         )))  # fmt: skip
-        out.append((start + s.t, "plan", _message(
-            "Plan", header=header, seq=plan.seq, state_seq=plan.state_seq, epoch=epoch, effective=_time(start + plan.effective_t), dt=plan.dt,
+        out.append((start + s.t, "plan", ros_message(
+            "Plan", header=at_state, seq=plan.seq, state_seq=plan.state_seq, epoch=epoch, effective=_time(start + plan.effective_t), dt=plan.dt,
             horizon=len(plan.actions), name=names, actions=plan.actions.ravel(), states=plan.states.ravel(), cost_name=list(plan.cost),
             cost=np.array(list(plan.cost.values())), disagreement=np.asarray(plan.disagreement, dtype=np.float64), effective_samples=plan.effective_samples,
             nonfinite_samples=plan.nonfinite_samples, plan_time_s=plan.plan_time_s, bundle_sha256=plan.bundle_sha256, planner=plan.planner, **_basis(plan),
@@ -106,12 +127,14 @@ def _basis(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _message(kind: str, **fields: Any) -> bytes:
+def ros_message(kind: str, **fields: Any) -> bytes:
+    """A message of taustack_msgs in CDR."""
     name = f"taustack_msgs/msg/{kind}"
     return encode(name, typestore().types[name](**fields))
 
 
-def _header(t: float, frame: str) -> Any:
+def header(t: float, frame: str) -> Any:
+    """At time t [s]."""
     return typestore().types["std_msgs/msg/Header"](stamp=_time(t), frame_id=frame)
 
 

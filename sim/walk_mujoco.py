@@ -14,7 +14,8 @@ import numpy as np
 from mujoco import rollout
 from numpy.typing import NDArray
 
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.gait import Gait
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.noise import NoiseBank
 from taustack.controllers.walk_costs import WALK_COST_TERMS
 from taustack.controllers.walk_state import WalkState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -30,9 +31,19 @@ PROJECT = Path(__file__).resolve().parent.parent
 PANDA = PROJECT / "robots" / "panda"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--until", type=float, default=math.inf, help="Unix time [s] after which no test of the real graph begins: the rest is inconclusive")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Tests of the real graph are judged by what the machine did meanwhile."""
-    config.pluginmanager.register(Inconclusive(), "inconclusive")
+    config.pluginmanager.register(Inconclusive(until=config.getoption("--until")), "inconclusive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: two workers end together then."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

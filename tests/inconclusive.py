@@ -5,6 +5,7 @@ Inconclusive tests are reported as skipped, with what the machine did; what fail
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -18,19 +19,23 @@ from .stalls import STALL_S, Witness
 
 ATTEMPTS = 3
 QUIET_S, PATIENCE_S = 2.0, 60.0
-BUDGET_S = 1500.0  # for attempts that said nothing, in one session: after that the rest is not tried
+BUDGET_S = 900.0  # for attempts that said nothing and the waits after them, in one session: after that nothing is tried again
 
 
 @dataclass
 class Inconclusive:
-    """Runs the tests marked `ros`, each up to ATTEMPTS times while the machine is the reason."""
+    """Runs the tests marked `ros`, each up to ATTEMPTS times while the machine is the reason; none begins after `until` (Unix time [s])."""
 
     witness: Witness = field(default_factory=Witness)
+    until: float = math.inf
     lost_s: float = 0.0
 
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """In place of pytest's own for these tests."""
         if item.get_closest_marker("ros") is None:
+            return None
+        if time.time() > self.until:
+            item.add_marker(pytest.mark.skip(reason="inconclusive: no time left on a machine this slow (--until), `make test` runs it"))
             return None
         self.witness.start()
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -55,10 +60,11 @@ class Inconclusive:
                 return reports
             self.lost_s += ended - began
             item.session._setupstate.teardown_exact(None)  # what comes next starts from nothing, the graph of a module too
-            if attempt + 1 == ATTEMPTS or self.lost_s > BUDGET_S:
+            if attempt + 1 == ATTEMPTS or self.lost_s > BUDGET_S or time.time() > self.until:
                 break
             item._initrequest()  # type: ignore[attr-defined]
             self.witness.wait_for_rest(QUIET_S, PATIENCE_S)
+            self.lost_s += time.monotonic() - ended
         taken = f"cores taken away {len(stalls)} times for over {STALL_S * 1e3:.0f} ms, longest {max(stalls, default=0.0) * 1e3:.0f} ms"
         why = f"inconclusive: {taken}, {100 * stolen:.1f} % of their time stolen, attempt {attempt + 1}"
         for report in failed:

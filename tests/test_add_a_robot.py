@@ -16,6 +16,7 @@ def files_of(page: str) -> dict[str, str]:
     return {name: text for name, text in re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)}
 
 
+@pytest.mark.slow
 def test_a_newcomers_robot_learns_and_reaches(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     files = files_of((project / "docs/how-to/add-a-robot.md").read_text())
     assert set(files) == {"two_link/model.xml", "two_link/robot.yaml", "two_link/tasks/reach.yaml"}

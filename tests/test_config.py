@@ -74,6 +74,7 @@ def test_joints_in_another_order_than_the_chain_are_refused(robot_copy: Callable
         ("just text", "a mapping"),
         ("a: !!python/object/apply:os.system ['true']\n", "plain YAML without tags"),
         ("a: 1\na: 2\n", "the key twice"),
+        ("a: " + "[" * 5000 + "]" * 5000, "nested hundreds deep"),
         ("a: [1, 2\n", "plain YAML"),
         ("description: " + "x" * 10_000_000, "at most 1000000 bytes"),
     ],

@@ -77,11 +77,12 @@ def sources(project: Path) -> list[tuple[type[StrictModel], Any, float]]:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("cases", [CASES // 5, pytest.param(CASES, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("index", range(5))
-def test_a_spoilt_file_is_refused_by_key_or_is_right(project: Path, tmp_path: Path, index: int) -> None:
+def test_a_spoilt_file_is_refused_by_key_or_is_right(project: Path, tmp_path: Path, index: int, cases: int) -> None:
     model, data, share = sources(project)[index]
     rng, path, refused = random.Random(index), tmp_path / "spoilt.yaml", 0
-    for _ in range(int(share * CASES)):
+    for _ in range(int(share * cases)):
         bad, names = spoil(data, rng)
         path.write_text(yaml.dump(bad, Dumper=getattr(yaml, "CDumper", yaml.Dumper)))
         try:
@@ -92,7 +93,7 @@ def test_a_spoilt_file_is_refused_by_key_or_is_right(project: Path, tmp_path: Pa
             assert said.startswith(str(path))
             named = any(part in said for name in names for part in (name, name.replace("_", " ")))
             assert named or "mapping" in said or "YAML" in said, (said, names)
-    assert refused > 0.5 * share * CASES
+    assert refused > 0.5 * share * cases
 
 
 def test_random_bytes_are_no_file(tmp_path: Path) -> None:

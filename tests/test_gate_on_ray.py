@@ -27,6 +27,7 @@ def without_times(value: Any) -> Any:
     return value
 
 
+@pytest.mark.slow
 def test_pool_and_ray_give_the_same_report(robot: RobotConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [collect_run(robot, Scenario(), 4.0, seed) for seed in range(30, 33)]
     write_dataset(tmp_path / "held", runs, robot=robot.name, joint_names=robot.joint_names, dt=0.02, scenario="s", seed=0)
@@ -40,7 +41,6 @@ def test_pool_and_ray_give_the_same_report(robot: RobotConfig, tmp_path: Path, m
             "--data",
             str(tmp_path / "held"),
             "--scenario",
-            "nominal",
             "lag",
             "--episodes",
             "2",

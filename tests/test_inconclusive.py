@@ -13,7 +13,7 @@ import pytest
 from .stalls import STALL_S, Witness
 
 CONFTEST = """
-import sys
+import math, sys
 sys.path.insert(0, {project!r})
 import pytest
 from tests import inconclusive
@@ -28,7 +28,7 @@ class Scripted:
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "ros: ...")
-    config.pluginmanager.register(Inconclusive(Scripted()), "inconclusive")
+    config.pluginmanager.register(Inconclusive(Scripted(), until={until}), "inconclusive")
 """
 TESTS = """
 import pytest
@@ -51,8 +51,8 @@ def test_is_right(started):
 """
 
 
-def run(folder: Path, project: Path, stalls: list[float], graphs: int, stolen: float = 0.0) -> str:
-    (folder / "conftest.py").write_text(CONFTEST.format(project=str(project), stalls=stalls, stolen=stolen))
+def run(folder: Path, project: Path, stalls: list[float], graphs: int, stolen: float = 0.0, until: str = "math.inf") -> str:
+    (folder / "conftest.py").write_text(CONFTEST.format(project=str(project), stalls=stalls, stolen=stolen, until=until))
     (folder / "test_it.py").write_text(TESTS.format(graphs=graphs))
     call = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(folder), str(folder)]
     return subprocess.run(call, capture_output=True, text=True, check=False).stdout
@@ -73,6 +73,12 @@ def test_one_whose_time_was_stolen_says_so_where_nobody_watches(tmp_path: Path, 
     said = run(tmp_path, project, [], graphs=5, stolen=0.04)
     assert "2 passed, 1 skipped" in said
     assert "4.0 % of their time stolen" in said
+
+
+def test_none_begins_once_there_is_no_time_left(tmp_path: Path, project: Path) -> None:
+    said = run(tmp_path, project, [], graphs=0, until="0.0")
+    assert "3 skipped" in said
+    assert "no time left" in said
 
 
 def may_be_real_time() -> bool:

@@ -58,11 +58,11 @@ def test_wide_discovery_is_pointed_out() -> None:
 def test_a_small_campaign_breaks_no_limit_and_is_repeatable(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.json", "b.json")]
     for file in files:
-        done = taustack("bench", "faults", "--campaign", "8", "--seed", "5", "--json", str(file))
+        done = taustack("bench", "faults", "--campaign", "5", "--seed", "5", "--json", str(file))
         assert done.returncode == 0, done.stdout
     first, again = (json.loads(file.read_text()) for file in files)
     assert first == again
-    assert first["runs"] == 8
+    assert first["runs"] == 5
     assert first["limit_violations"] == 0
     assert first["unsafe_end_states"] == 0
 
@@ -79,6 +79,22 @@ def test_faults_of_a_file_are_told_with_their_reasons(tmp_path: Path) -> None:
     assert last["t"] == pytest.approx(1.2, abs=0.003)
 
 
+def test_faults_of_legs_are_told_and_campaigned_with(tmp_path: Path) -> None:
+    faults, out = tmp_path / "faults.yaml", tmp_path / "out.json"
+    faults.write_text("faults:\n  - {kind: imu_nan, at_s: 1.0, for_s: 0.2, joint: 2}\n  - {kind: kicked, at_s: 2.5, strength: 0.5}\n")
+    done = taustack("sim", "go2", "velocity", "--planner", "feedback", "--faults", str(faults), "--episodes", "1", "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "holding (measurement impossible: gyro of axis z is nan)" in done.stdout
+    run = json.loads(out.read_text())["runs"][0]
+    assert (run["states"][-1]["state"], run["fell_at_s"]) == ("running", None)
+    done = taustack("bench", "faults", "go2", "--campaign", "2", "--seed", "11", "--json", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(out.read_text())["runs"] == 2
+    refused = taustack("bench", "faults", "go2", "--task", "reach")
+    assert refused.returncode == 2
+    assert "task of robot go2: got 'reach'" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -86,6 +102,7 @@ def test_faults_of_a_file_are_told_with_their_reasons(tmp_path: Path) -> None:
         ("faults:\n  - {kind: nan_sensor, at_s: -1}\n", "faults.0.at_s: got -1"),
         ("faults:\n  - {kind: nan_sensor, at_s: 1, joint: 7}\n", "faults.0.joint: got 7, expected 0 to 6"),
         ("faults:\n  - {kind: nan_sensor, at_s: .inf}\n", "faults.0.at_s"),
+        ("faults:\n  - {kind: kicked, at_s: 1}\n", "faults.0.kind: got kicked, expected a kind that is not of robots on legs alone"),
     ],
 )
 def test_a_bad_file_of_faults_is_refused_by_key(tmp_path: Path, text: str, said: str) -> None:

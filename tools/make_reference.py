@@ -101,6 +101,16 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _fault_row(row: Any) -> str:
+    """A line of a table of faults."""
+    first = row.faults[0] if row.faults else None
+    begins, lasts = (f"{first.at_s:g}" if first else "0"), ("to the end" if not first or first.for_s is None else f"{first.for_s:g}")
+    allowed = f"{1e3 * row.within_s:.0f}" if row.after else "-"
+    expected = row.after or ("the robot's own stop" if row.self_stop else "goes on")
+    end = "the robot's own stop" if row.self_stop and row.after is None else " or ".join(row.end)
+    return f"| {row.name} | {begins} | {lasts} | {expected} | {allowed} | {row.reason} | {end} |"
+
+
 def faults() -> str:
     """The page of the fault matrix: rows in lockstep from tests/faults/rows.py, tests of the real graph by their names."""
     rows_in_lockstep = runpy.run_path(str(PROJECT / "tests/faults/rows.py"), run_name="tests.faults.rows")["ROWS"]
@@ -117,16 +127,23 @@ def faults() -> str:
         "| fault | begins [s] | lasts [s] | expected state | time allowed [ms] | reason in the log | end |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for row in rows_in_lockstep:
-        first = row.faults[0] if row.faults else None
-        begins, lasts = (f"{first.at_s:g}" if first else "0"), ("to the end" if not first or first.for_s is None else f"{first.for_s:g}")
-        allowed = f"{1e3 * row.within_s:.0f}" if row.after else "-"
-        expected = row.after or ("the robot's own stop" if row.self_stop else "goes on")
-        end = "the robot's own stop" if row.self_stop and row.after is None else " or ".join(row.end)
-        lines.append(f"| {row.name} | {begins} | {lasts} | {expected} | {allowed} | {row.reason} | {end} |")
-    tree = ast.parse((PROJECT / "tests/faults/test_processes.py").read_text())
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-    lines += ["", "## The real graph", "", "Processes, topics and signals, each a test of `tests/faults/test_processes.py`:", ""]
+    lines += [_fault_row(row) for row in rows_in_lockstep]
+    lines += [
+        "",
+        "## The matrix of robots on legs in lockstep",
+        "",
+        "Commands at the plant's input and torques stay within the limits, the joints of a robot on its feet as well; at the end it follows a plan, or",
+        "it stands or lies still; and if it lies, its joints are damped. It falls only in the rows that say so.",
+        "",
+        "| fault | begins [s] | lasts [s] | expected state | time allowed [ms] | reason in the log | end | may fall |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows_on_legs = runpy.run_path(str(PROJECT / "tests/faults/leg_rows.py"), run_name="tests.faults.leg_rows")["LEG_ROWS"]
+    lines += [f"{_fault_row(row)} {'yes' if row.falls else ''} |" for row in rows_on_legs]
+    trees = [ast.parse((PROJECT / f"tests/faults/{file}.py").read_text()) for file in ("test_processes", "test_outlived")]
+    names = [node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    tests = "`tests/faults/test_processes.py`, or of `test_outlived.py` where the graph goes on"
+    lines += ["", "## The real graph", "", f"Processes, topics and signals, each a test of {tests}:", ""]
     lines += [f"- {name.removeprefix('test_').replace('_', ' ')}" for name in names]
     lines += ["", "## Kinds", "", "For `faults:` in a scenario, `taustack sim ... --faults FILE`, and random campaigns.", ""]
     lines += ["| kind | effect | strength in campaigns | unit | joint |", "| --- | --- | --- | --- | --- |"]

@@ -100,7 +100,7 @@ class ChainStep(nn.Module):
         n = at.shape[0]
         q = mean + deviation * noise
         direct = best[-1:].expand_as(best)
-        still = torch.where(torch.eye(n, dtype=torch.bool)[:, None], at, best)
+        still = torch.where(torch.eye(n)[:, None] > 0, at, best)
         q = torch.cat([mean[None], best[None], direct[None], still, q[3 + n :]])
         q = torch.minimum(torch.maximum(q, self.low), self.high)
         last = q[:, -1]
@@ -112,12 +112,12 @@ class ChainStep(nn.Module):
         """One step of damped least squares (Wampler 1986) of configurations (B, n) towards the tip at the goal."""
         n = q.shape[-1]
         moved = torch.cat([q[None], q + DIFFERENCE * torch.eye(n)[:, None]])
-        tips = torch.moveaxis(self.points.position(moved, torch), -1, 0)
+        tips = self.points.position(moved, torch).permute(2, 0, 1)
         jacobian = (tips[:, 1:] - tips[:, :1]) / DIFFERENCE
         error = goal[:, None] - tips[:, 0]
         gram = [[(jacobian[i] * jacobian[j]).sum(0) + (DAMPING_M**2 if i == j else 0.0) for j in range(3)] for i in range(3)]
         pull = _solved(gram, [error[0], error[1], error[2]])
-        q = q + sum(jacobian[i] * pull[i] for i in range(3)).transpose(0, 1)  # type: ignore[union-attr]
+        q = q + sum(jacobian[i] * pull[i] for i in range(3)).transpose(0, 1)
         return torch.minimum(torch.maximum(q, self.low), self.high)
 
     def links(self, start: Tensor, q: Tensor) -> Tensor:
@@ -138,7 +138,8 @@ class ChainStep(nn.Module):
         """
         first = (q - begins).abs().amax(-1, keepdim=True)
         gap = torch.cat([first, (q[:, :, None] - f).abs().amax(-1)], -1)
-        spans = torch.diff(torch.cat([torch.zeros(1), self.dt * (self.taus + 1.0)]))
+        ends = torch.cat([torch.zeros(1), self.dt * (self.taus + 1.0)])
+        spans = ends[1:] - ends[:-1]
         share = ((gap[..., :-1] - REACHED) / (gap[..., :-1] - gap[..., 1:]).clamp_min(LEAST_STEP)).clamp(0.0, 1.0)
         return (share * spans).sum(-1), (gap[..., -1] - REACHED).clamp_min(0.0)
 
@@ -151,7 +152,7 @@ class ChainStep(nn.Module):
 
     def depth(self, ways: Tensor, obstacles: Tensor, margin: Tensor) -> Tensor:
         """Depth in the margin (B, ...) summed over capsules and obstacles, 1 at contact, and that of floor and column."""
-        at = self.chain.components(torch.moveaxis(ways, -1, 0), torch)
+        at = self.chain.components(torch.moveaxis(ways, ways.dim() - 1, 0), torch)
         own = len(self.points.points)
         a, b = at[:, own::2], at[:, own + 1 :: 2]
         room = point_distances(torch.cat([a, b, 0.5 * (a + b)], 1), obstacles, torch) - self._along(self.radius, at)

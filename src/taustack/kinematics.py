@@ -57,7 +57,7 @@ class KinematicChain:
     def position(self, q: Any, xp: Any = np) -> Any:
         """Tip in the base frame (..., 3) [m] for joint positions q (..., n); `xp` is numpy or torch."""
         tip = KinematicChain(joints=self.joints, points=self.points[:1])
-        return xp.moveaxis(tip.components(xp.moveaxis(q, -1, 0), xp)[:, 0], 0, -1)
+        return xp.moveaxis(tip.components(xp.moveaxis(q, q.ndim - 1, 0), xp)[:, 0], 0, q.ndim - 1)  # from the front: the exporter does not count back
 
     def jacobian(self, q: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Jacobian (3, n) of the tip by forward differences at positions q (n,), and the tip (3,) [m]."""

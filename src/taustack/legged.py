@@ -79,6 +79,8 @@ class FallConfig(StrictModel):
 class LegSafetyConfig(Timeouts):
     """What the layer below the planner watches, and how long it waits for others."""
 
+    command_timeout_s: Positive = Field(default=0.08, description="the robot stops by itself without a command for this long [s]; it falls then")
+    # Linux may take 50 ms at a time from all real-time threads where they leave nothing to others: not what a walk should end for.
     plan_timeout_s: Positive = Field(default=0.2, description="a plan is followed for this long after it took effect [s]; a stride takes longer")
     stands_up: bool = Field(default=True, description="a robot that lies on its belly stands up by itself; false: it says so and waits for a person")
     low_s: Positive = Field(default=0.1, description="time below the height of a fall until the robot counts as fallen [s]")
@@ -87,6 +89,8 @@ class LegSafetyConfig(Timeouts):
     contact_s: Positive = Field(default=1.0, description="no walk after no foot carried anything for this long [s]")
     turn_rate: Positive = Field(default=30.0, description="most that the gyro can mean [rad/s]")
     acceleration: Positive = Field(default=300.0, description="most that the accelerometer can mean [m/s^2]")
+    blind_s: Positive = Field(default=1.0, description="a robot whose measurements cannot be trusted for this long is damped: it may have fallen [s]")
+    response_s: Annotated[float, Field(ge=0, description="a joint that does not move follows its target by this much late at most [s]")] = 0.05
 
 
 class LegRates(StrictModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from taustack.errors import UnknownName
+from taustack.errors import BadInput, UnknownName
 from taustack.strict_yaml import read_mapping
 
 PACKAGE_ROBOTS = Path(__file__).resolve().parent / "robots"
@@ -37,6 +37,15 @@ def robot_folder(name_or_folder: str | Path) -> Path:
 def has_legs(name_or_folder: str | Path) -> bool:
     """True if a robot's file says that it has legs. Raises as `robot_folder`, and BadInput if the file cannot be read."""
     return "legs" in read_mapping(robot_folder(name_or_folder) / "robot.yaml")
+
+
+def robot_name(name_or_folder: str | Path) -> str:
+    """The name that a robot's file gives it, of either kind. Raises as `robot_folder`, and BadInput if the file cannot be read or gives none."""
+    path = robot_folder(name_or_folder) / "robot.yaml"
+    name = read_mapping(path).get("name")
+    if not isinstance(name, str) or not name:
+        raise BadInput(path, "name", name, "the robot's name")
+    return name
 
 
 def default_robot() -> str:

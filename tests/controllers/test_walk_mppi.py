@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_bundle import WalkBundle, load_walk_bundle
 from taustack.controllers.walk_mppi import WalkMPPI
 from taustack.controllers.walk_state import WalkState

@@ -92,8 +92,26 @@ class Stack:
         """Make the arm move, and return in the middle of a motion."""
         assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue()), self.log.getvalue()
         self.client("wander", str(seconds))
-        assert self.state_is("running"), self.log.getvalue()
+        end = time.monotonic() + WAIT_S
+        while self.status().get("state") != "running" and time.monotonic() < end:
+            self._let_go()  # an e-stop that an overloaded start pressed
+            self.until(lambda: self.status().get("state") == "running", 0.5)
+        assert self.status().get("state") == "running", self.log.getvalue()
         assert self.until(lambda: self.speed() > 0.3), self.log.getvalue()
+
+    def again(self) -> None:
+        """For the next test in the same graph: nobody asks for anything, the goal that ran is over, and no e-stop is pressed."""
+        self._end_clients()
+        assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue()), self.log.getvalue()
+        assert self.runner.terminal is not None
+        self.runner.terminal.press()
+        assert self.until(lambda: bool(self.status().get("estop"))), self.log.getvalue()
+        assert self.rests()
+        end = time.monotonic() + WAIT_S
+        while self.status().get("estop") and time.monotonic() < end:  # refused until the tracker saw that it is not pressed any more
+            self._let_go()
+            self.until(lambda: self.status().get("estop") == "", 0.5)
+        assert self.status().get("estop") == "", self.log.getvalue()
 
     def pid(self, name: str) -> int:
         """Of a node of the graph."""
@@ -114,10 +132,7 @@ class Stack:
 
     def stop(self) -> dict[str, np.ndarray]:
         """Stop everything; the plant's own record of the run, with its limits checked."""
-        for process in self._clients:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        self._end_clients()
         self.runner.stop()
         self._measurements.close()
         self._status.close()
@@ -128,6 +143,18 @@ class Stack:
             trace = {name: stored[name] for name in stored.files}
         self.judge(trace)
         return trace
+
+    def _let_go(self) -> None:
+        """Ask for a reset if an e-stop is pressed."""
+        if self.status().get("estop") and self.runner.terminal is not None:
+            self.runner.terminal.reset()
+
+    def _end_clients(self) -> None:
+        for process in self._clients:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self._clients.clear()
 
     def judge(self, trace: dict[str, np.ndarray]) -> None:
         """Position, velocity and torque of the plant, and the step of the reference at its input, in every row of the run."""

@@ -12,13 +12,13 @@ from taustack.errors import BadInput
 from taustack.models.gate import Measured, Verdict, judge, load_rules
 from taustack.retraining.report import as_page, failing
 
-JOINTS = tuple(f"joint{i}" for i in range(7))
+JOINTS = {f"joint{i}": "rad" for i in range(7)}
 
 
 def measured(scale: float = 1.0, **changes: Any) -> Measured:
     values: dict[str, Any] = {
-        "error_m": {1: 1e-3 * scale, 10: 5e-3 * scale, 25: 1e-2 * scale}, "run_m": {f"run {i}": 1e-2 * scale for i in range(4)},
-        "joint": [1e-2 * scale] * 7, "suite": {"nominal": {"success_rate": 1.0, "limit_violations": 0}}, "plan_ms": 10.0,
+        "error": {1: 1e-3 * scale, 10: 5e-3 * scale, 25: 1e-2 * scale}, "run_error": {f"run {i}": 1e-2 * scale for i in range(4)},
+        "parts": [1e-2 * scale] * 7, "suite": {"nominal": {"success_rate": 1.0, "limit_violations": 0}}, "plan_ms": 10.0,
     }  # fmt: skip
     return Measured(**(values | changes))
 
@@ -40,12 +40,12 @@ def test_the_same_as_the_live_bundle_fails_its_claim_only() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"error_m": {1: 5e-4, 10: 2e-3, 25: 1.01e-2}}, "open loop, 25 step(s)"),  # better at one step, worse over H
-        ({"error_m": {1: 2e-3, 10: 2e-3, 25: 5e-3}}, "open loop, 1 step(s)"),
-        ({"error_m": {1: float("nan"), 10: 2e-3, 25: 5e-3}}, "open loop, 1 step(s)"),
-        ({"error_m": {}}, "open loop, 1 step(s)"),
-        ({"run_m": {"run 0": 1e-3, "run 1": 1e-3, "run 2": 1e-3, "run 3": 1.3e-2}}, "worst held-out run (run 3)"),  # overfit to some runs
-        ({"joint": [5e-3] * 6 + [1.4e-2]}, "joint6 after 25 steps"),
+        ({"error": {1: 5e-4, 10: 2e-3, 25: 1.01e-2}}, "open loop, 25 step(s)"),  # better at one step, worse over H
+        ({"error": {1: 2e-3, 10: 2e-3, 25: 5e-3}}, "open loop, 1 step(s)"),
+        ({"error": {1: float("nan"), 10: 2e-3, 25: 5e-3}}, "open loop, 1 step(s)"),
+        ({"error": {}}, "open loop, 1 step(s)"),
+        ({"run_error": {"run 0": 1e-3, "run 1": 1e-3, "run 2": 1e-3, "run 3": 1.3e-2}}, "worst held-out run (run 3)"),  # overfit to some runs
+        ({"parts": [5e-3] * 6 + [1.4e-2]}, "joint6 after 25 steps"),
         ({"suite": {"nominal": {"success_rate": 0.94, "limit_violations": 0}}}, "success in nominal"),
         ({"suite": {"nominal": {"success_rate": 1.0, "limit_violations": 1}}}, "limit violations in nominal"),
         ({"plan_ms": 20.0}, "plan time"),

@@ -10,7 +10,8 @@ import pytest
 import torch
 import yaml
 
-from taustack.controllers.gait import Gait, GaitCommand
+from taustack.controllers.gait import Gait
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_bundle import load_walk_bundle
 from taustack.controllers.walk_costs import WALK_COST_TERMS
 from taustack.errors import BadInput, BundleRefused

@@ -52,15 +52,19 @@ class Graph:
         return json.loads(answers[0].removeprefix("ANSWER "))
 
     def rearm(self, timeout_s: float = 60.0) -> None:
-        """Let go of an e-stop that a stall of the machine pressed in the test before."""
+        """Let go of an e-stop that a stall of the machine pressed in the test before, and set up again what it damped."""
         status = reader(session_folder(self.runner.session), "status")
         end = time.monotonic() + timeout_s
-        while time.monotonic() < end and (data := status.newest_message()) is not None and unpack_status(data)["estop"]:
+        while time.monotonic() < end and (data := status.newest_message()) is not None and _stopped(unpack_status(data)):
             assert self.runner.terminal is not None
             self.runner.terminal.reset()
             time.sleep(0.5)
             self.runner.poll()
         status.close()
+
+
+def _stopped(status: dict[str, Any]) -> bool:
+    return bool(status["estop"]) or status["state"] == "damped"
 
 
 def domain(offset: int) -> str:

@@ -32,6 +32,12 @@ class LegsProbe(Probe):
             f"graph is not up: {sorted(self.newest)}"
         )
         assert self.until(lambda: self.newest["safety"].mode in ("ready", "running", "holding"), 30.0), self.newest["safety"]
+        assert self.until(self._takes_plans, 90.0), f"no plan was taken: {self.plans}, {self.newest['safety']}"
+
+    def _takes_plans(self) -> bool:
+        """Ask to stand: somebody who can plan answers with plans, and a robot that is up takes them."""
+        self.twist.publish(Twist())
+        return bool(self.plans) and self.newest["safety"].plans_accepted > 0
 
     def place(self) -> np.ndarray:
         at = self.newest["walk_state"].pose.position
@@ -50,6 +56,8 @@ class LegsProbe(Probe):
 def goals(probe: LegsProbe) -> Any:
     """A place on the floor, and some that are none."""
     probe.ready()
+    here = probe.place()
+    probe.result(probe.accepted(probe.goal(*here, 0.0)))  # from here on all know each other
     refused = {
         "off the floor": probe.send(probe.goal(1.0, 0.0, 0.5)).accepted, "far": probe.send(probe.goal(500.0, 0.0, 0.0)).accepted,
         "nan": probe.send(probe.goal(float("nan"), 0.0, 0.0)).accepted, "frame": probe.send(probe.goal(1.0, 0.0, 0.0, "map")).accepted,
@@ -94,9 +102,9 @@ def pressed(probe: LegsProbe) -> Any:
     safety, refused = probe.safety(), probe.send(probe.goal(0.0, 0.0, 0.0)).accepted
     reset = probe.trigger("reset_estop")
     assert probe.until(lambda: probe.newest["safety"].mode == "ready", 20.0)
-    before = probe.place()
     probe.walk(0.4, 0.0, 1.5)  # a joystick that was held through the stop
-    barred = float(np.hypot(*(probe.place() - before)))
+    barred = not probe.newest["walk_state"].walks
+    before = probe.place()
     probe.walk(0.0, 0.0, 0.5)
     probe.walk(0.4, 0.0, 2.0)
     released = float(np.hypot(*(probe.place() - before)))

@@ -52,3 +52,31 @@ def test_sigterm_while_sessions_are_built_does_not_abort(project: Path, after_s:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert "terminate called" not in said
+
+
+# rclpy's executor raises in its thread if it is taken apart between two of its lines; here it always does.
+FINISHED = """
+import time
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from taustack_ros import process
+
+class Unlucky(SingleThreadedExecutor):
+    def spin(self):
+        while not self._is_shutdown:
+            time.sleep(0.001)
+        raise InvalidHandle("cannot use Destroyable because destruction was requested")
+
+class Finished(Node):
+    def run(self, stop):
+        pass
+
+process.SingleThreadedExecutor = Unlucky
+process.leave(process.run_node(lambda: Finished("finished")))
+"""
+
+
+def test_a_node_whose_work_is_done_has_not_failed_by_what_its_executor_meets_at_the_end() -> None:
+    ended = subprocess.run([sys.executable, "-c", FINISHED], env=ros_environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

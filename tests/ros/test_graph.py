@@ -139,7 +139,8 @@ def test_obstacles_on_the_topic_are_planned_around_and_bad_ones_refused(graph: G
     assert answer["tdm"][0], answer["tdm"]
     assert answer["back"], graph.log.getvalue()[-3000:]
     assert 10 in answer["sizes"]  # a point and joint positions
-    assert not answer["out_of_reach"]
+    assert not answer["out_of_reach"], graph.log.getvalue()[-3000:]
+    assert answer["onward"]
     refused = [line for line in graph.log.getvalue().splitlines() if "reach_goal refused" in line]
     assert any("out of reach" in line for line in refused), refused
     assert answer["direct"][0]

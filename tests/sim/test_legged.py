@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from taustack.config import load_robot
-from taustack.controllers.attitude import AttitudeFilter, from_yaw, rotation, yaw_of
-from taustack.controllers.base_estimator import BaseEstimate
-from taustack.controllers.gait import GaitCommand
+from taustack.controllers.attitude import from_yaw, rotation, yaw_of
+from taustack.controllers.attitude_filter import AttitudeFilter
+from taustack.controllers.base_state import BaseEstimate
+from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.walk_laws import OpenLoop
 from taustack.errors import BadInput, UnknownName
 from taustack.legged import LeggedConfig, load_legged
@@ -120,6 +121,13 @@ def test_the_estimator_on_feet_that_slip(go2: LeggedConfig) -> None:
     velocity, drift = errors(estimated(LeggedPlant(go2, load_legged_scenario("slippery"), np.random.default_rng(0)), WALK))
     assert velocity < 0.1
     assert drift < 0.1
+
+
+def test_a_foot_that_drags_does_not_hold_the_estimate_back(go2: LeggedConfig) -> None:
+    """A thigh with six times its friction."""
+    velocity, drift = errors(estimated(LeggedPlant(go2, load_legged_scenario("stiff_joint"), np.random.default_rng(0)), WALK))
+    assert velocity < 0.03
+    assert drift < 0.04
 
 
 def test_the_estimator_sees_a_push(go2: LeggedConfig) -> None:

@@ -21,7 +21,7 @@ from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
 from taustack.strict_yaml import load
 
-EPISODES = 5
+EPISODES = 3
 ALL = range(EPISODES, EPISODES + 1)
 
 

@@ -13,8 +13,10 @@ NODES = (
     "reach_goals",
     "logger",
     "walk_controller",
+    "walk_dynamics_server",
     "walk_goals",
     "teleop",
+    "viewer",
 )
 
 setup(

@@ -17,8 +17,8 @@ from taustack.bags.types import definition, type_hash
 from taustack.errors import BadInput
 
 METADATA = "metadata.yaml"
-CHUNK_BYTES = 64 << 10  # small, so that little is lost with an unfinished one
-FLUSH_S = 0.5  # a chunk is finished after this long, however small it is
+CHUNK_BYTES = 256 << 10  # the index of a file grows in memory by about 1 KiB a chunk until the file ends
+FLUSH_S = 0.5  # a chunk is finished after this long, however small it is, so that little is lost with an unfinished one
 LONGEST_S = 600.0
 LARGEST_BYTES = 512 << 20
 PROFILE, LIBRARY = "ros2", "taustack"

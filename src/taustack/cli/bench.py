@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     plan.set_defaults(function=bench_plan)
     faults = kinds.add_parser("faults", help="a random fault campaign in lockstep, judged by the plant's state")
     faults.add_argument("robot", nargs="?", help="robot, by name or folder (default: the first one shipped)")
-    faults.add_argument("--task", default="reach", help="task of the robot (default: %(default)s)")
+    faults.add_argument("--task", help="task of the robot (default: reach, of a robot on legs velocity)")
     faults.add_argument("--bundle", type=Path, help="folder of the bundle (default: the robot's own)")
     faults.add_argument("--campaign", type=int, default=100, help="number of runs (default: %(default)s)")
     faults.add_argument("--seed", type=int, default=0, help="seed of faults and goals (default: %(default)s)")

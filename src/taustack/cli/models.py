@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.retrain import add_gate_arguments, base_bundle, conclude, gate_suite
+from taustack.cli.retrain import ARM_TASK, add_gate_arguments, base_bundle, conclude, gate_suite
+from taustack.cli.walk_retrain import judge_walks
 from taustack.errors import BadInput
 
 if TYPE_CHECKING:
@@ -58,14 +59,17 @@ def add(commands: Any) -> None:
 
 
 def verify(options: argparse.Namespace) -> int:
+    from taustack.any_manifest import load_manifest
     from taustack.config import load_robot
     from taustack.controllers.bundle import load_bundle
-    from taustack.manifest import MANIFEST, Manifest
-    from taustack.strict_yaml import load
+    from taustack.controllers.walk_bundle import load_walk_bundle
+    from taustack.legged import load_legged
+    from taustack.walk_manifest import WalkManifest
 
-    manifest = load(Manifest, options.bundle / MANIFEST)
-    robot = load_robot(options.robot or robot_beside(options.bundle) or manifest.contract.robot)
-    bundle = load_bundle(options.bundle, robot)
+    manifest = load_manifest(options.bundle)
+    robot = options.robot or robot_beside(options.bundle) or manifest.contract.robot
+    walks = isinstance(manifest, WalkManifest)
+    bundle = load_walk_bundle(options.bundle, load_legged(robot)) if walks else load_bundle(options.bundle, load_robot(robot))
     print(f"ok: {options.bundle} ({manifest.name}/{manifest.version}, {len(manifest.files)} files, manifest {bundle.sha256})")
     return 0
 
@@ -90,16 +94,16 @@ def robot_beside(bundle: Path) -> Path | None:
 
 
 def show_manifest(options: argparse.Namespace) -> int:
+    from taustack.any_manifest import load_manifest
     from taustack.cli.output import table
-    from taustack.manifest import MANIFEST, Manifest
     from taustack.models.registry import REPORT
-    from taustack.strict_yaml import load
+    from taustack.walk_manifest import WalkManifest
 
-    manifest = load(Manifest, options.bundle / MANIFEST)
+    manifest = load_manifest(options.bundle)
     rows = [
         ["robot", manifest.contract.robot], ["name", f"{manifest.name}/{manifest.version}"], ["created", manifest.created],
         ["code", manifest.code_version], ["command", manifest.command], ["data", f"{manifest.data.minutes:g} min, scenario {manifest.data.scenario}"],
-        ["delay", f"{manifest.delay_steps} steps"],
+        ["falls in it", str(manifest.falls)] if isinstance(manifest, WalkManifest) else ["delay", f"{manifest.delay_steps} steps"],
         ["plan", f"K {manifest.plan.samples_per_shard} x {manifest.plan.shards}, H {manifest.plan.horizon}, E {manifest.plan.members}"],
         *([key, f"{value:.4g}"] for key, value in manifest.metrics.items()),
     ]  # fmt: skip
@@ -132,15 +136,14 @@ def end_in_tdm(options: argparse.Namespace) -> int:
 
 
 def list_versions(options: argparse.Namespace) -> int:
+    from taustack.any_manifest import load_manifest
     from taustack.cli.output import table
-    from taustack.manifest import MANIFEST, Manifest
     from taustack.models.registry import SHIPPED
-    from taustack.strict_yaml import load
 
     registry = registry_of(options)
     live, rows = registry.live().version, []
     for version in registry.versions():
-        manifest = load(Manifest, registry.path(version) / MANIFEST)
+        manifest = load_manifest(registry.path(version))
         gate = "passed" if registry.passed(version) else "refused" if registry.report(version) else "not judged"
         rows.append(["live" if version == live else "", version, manifest.name, manifest.created, f"{manifest.data.minutes:g}", gate])
     rows.insert(0, ["live" if live == SHIPPED else "", SHIPPED, "the robot's own bundle", "", "", ""])
@@ -176,10 +179,13 @@ def judge(options: argparse.Namespace) -> int:
     from taustack.config import load_robot, load_task
     from taustack.models.gate import load_rules
     from taustack.retraining.data import gather
+    from taustack.robot_folders import has_legs
     from taustack.sim.gate import run_gate
 
+    if has_legs(options.robot):
+        return judge_walks(options, registry_of(options))
     robot = load_robot(options.robot)
-    load_task(robot, options.task)
+    load_task(robot, options.task or ARM_TASK)
     registry = registry_of(options)
     suite = gate_suite(options, robot)
     data = gather(options.data, robot)
@@ -189,10 +195,10 @@ def judge(options: argparse.Namespace) -> int:
 
 def registry_of(options: argparse.Namespace) -> Registry:
     """The robot's part of the registry, mended if a crash left something undone."""
-    from taustack.config import load_robot
     from taustack.models.registry import Registry, registry_root
+    from taustack.robot_folders import robot_name
 
-    registry = Registry(registry_root(options.registry), load_robot(options.robot).name)
+    registry = Registry(registry_root(options.registry), robot_name(options.robot))
     mended = registry.mend()
     if mended:
         print(mended)

@@ -14,6 +14,7 @@ from taustack.errors import BadInput, TaustackError, while_writing
 
 if TYPE_CHECKING:
     from taustack.config import RobotConfig
+    from taustack.legged import LeggedConfig
     from taustack.models.gate import Verdict
     from taustack.models.registry import Registry
     from taustack.retraining.pipeline import Trained
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from taustack.sim.gate import GateSuite
 
 REFUSED = 3
-SUBGOAL_TASK = "wall"
+ARM_TASK, SUBGOAL_TASK = "reach", "wall"
+KEEP = 0.1
 STEPS, MOST_EPOCHS = 40_000, 1500  # of training: few minutes of log need many passes, hours of it few
 
 
@@ -36,8 +38,9 @@ def add(commands: Any) -> None:
     command.add_argument("--every", type=float, default=15.0, help="with --watch: seconds between two looks at the log (default: %(default)s)")
     command.add_argument("--base", help="bundle to start from and to beat: a folder, or a version of the registry (default: the live one)")
     command.add_argument("--scratch", action="store_true", help="start from random weights instead of the base's")
-    command.add_argument("--keep", type=float, default=0.1, help="share of old data in the mix, where the new says nothing (default: %(default)s)")
-    command.add_argument("--epochs", type=int, help=f"passes over the data (default: what makes {STEPS} steps, at most {MOST_EPOCHS})")
+    command.add_argument("--keep", type=float, help=f"of an arm: share of old data in the mix, where the new says nothing (default: {KEEP})")
+    command.add_argument("--epochs", type=int, help=f"of an arm: passes over the data (default: what makes {STEPS} steps, at most {MOST_EPOCHS})")
+    command.add_argument("--updates", type=int, help="of a robot on legs: steps of the optimiser (default: 1500, from scratch 5000)")
     command.add_argument("--seed", type=int, default=0, help="seed of split and training (default: %(default)s)")
     command.add_argument("--work", type=Path, default=Path("data/retrain"), help="folder of dataset, checkpoint and candidate (default: %(default)s)")
     add_gate_arguments(command)
@@ -45,7 +48,7 @@ def add(commands: Any) -> None:
 
 
 def add_gate_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--task", default="reach", help="task of the closed loop (default: %(default)s)")
+    command.add_argument("--task", help="task of the closed loop (default: reach; of a robot on legs goal)")
     command.add_argument(
         "--subgoal-task",
         default=SUBGOAL_TASK,
@@ -61,34 +64,45 @@ def add_gate_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def gate_suite(options: argparse.Namespace, robot: RobotConfig) -> GateSuite:
-    """What the closed loop is tried on. Raises UnknownName for a task that the robot has not."""
+    """What the closed loop is tried on. Raises UnknownName for a task that the robot has not, or a scenario that is none."""
     from taustack.config import load_task
     from taustack.sim.gate import GateSuite
+    from taustack.sim.scenario import load_scenario
 
+    task = options.task or ARM_TASK
     missing = options.subgoal_task == SUBGOAL_TASK and not (robot.folder / "tasks" / f"{SUBGOAL_TASK}.yaml").is_file()  # not every robot has the default
     led = None if options.subgoal_task == "none" or missing else options.subgoal_task
-    for name in (options.task, *([led] if led else [])):
+    for name in (task, *([led] if led else [])):
         load_task(robot, name)
+    for scenario in options.scenario:
+        load_scenario(scenario, robot.n)
     return GateSuite(
-        task=options.task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options), subgoal_task=led
+        task=task, scenarios=tuple(options.scenario), episodes=options.episodes, seed=options.gate_seed, workers=workers_of(options), subgoal_task=led
     )
 
 
 def retrain(options: argparse.Namespace) -> int:
     import torch
 
-    from taustack.config import load_robot, load_task
+    from taustack.cli.walk_retrain import retrain_walks
+    from taustack.config import load_robot
     from taustack.models.registry import Registry, registry_root
+    from taustack.robot_folders import has_legs
 
     if options.minutes is not None and not options.minutes > 0:
         raise BadInput("argument", "--minutes", options.minutes, "more than 0")
+    if has_legs(options.robot):
+        return retrain_walks(options)
+    options.task, options.keep = options.task or ARM_TASK, KEEP if options.keep is None else options.keep
     if (options.epochs is not None and options.epochs < 1) or not 0 <= options.keep < 1:
         raise BadInput("argument", "--epochs, --keep", f"{options.epochs}, {options.keep}", "at least 1, and 0 to less than 1")
+    if options.updates is not None:
+        raise BadInput("argument", "--updates", options.updates, "--epochs: this robot is an arm")
     if options.auto_promote and not options.watch:
         raise BadInput("argument", "--auto-promote", "without --watch", "--watch with it, or `taustack models promote`")
     torch.set_num_threads(os.cpu_count() or 1)
     robot = load_robot(options.robot)
-    load_task(robot, options.task)
+    gate_suite(options, robot)  # refused before anything is learned
     registry = Registry(registry_root(options.registry), robot.name)
     return watch(options, robot, registry) if options.watch else retrain_once(options, robot, registry, options.sources, options.work)[0]
 
@@ -145,7 +159,7 @@ def watch(options: argparse.Namespace, robot: RobotConfig, registry: Registry) -
     return 0
 
 
-def base_bundle(given: str | None, robot: RobotConfig, registry: Registry) -> Path:
+def base_bundle(given: str | None, robot: RobotConfig | LeggedConfig, registry: Registry) -> Path:
     """The bundle to beat: as given, else what is live."""
     from taustack.models.registry import SHIPPED
 

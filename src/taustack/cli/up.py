@@ -1,8 +1,9 @@
-"""`taustack up`: run a launch file; `taustack teleop`: walk by keys."""
+"""`taustack up`: run a launch file; `taustack teleop`: walk by keys; `taustack view`: look on in a browser."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 from typing import Any, NoReturn
@@ -19,6 +20,12 @@ def add(commands: Any) -> None:
     command.set_defaults(function=up)
     command = commands.add_parser("teleop", help="walk a robot on legs that is up by the keys of this terminal (velocities on cmd_vel)")
     command.set_defaults(function=teleop)
+    command = commands.add_parser("view", help="a page in the browser: the robot that is up, its plans, a goal to drag, an e-stop")
+    command.add_argument("robot", nargs="?", help="robot, by name or folder (default: the first one shipped)")
+    command.add_argument("--task", default="", help="task that it runs, for the samples (default: reach, of a robot on legs goal)")
+    command.add_argument("--host", default="127.0.0.1", help="address to serve at; who reaches it can press its buttons (default: %(default)s)")
+    command.add_argument("--port", type=int, default=8080, help="port to serve at (default: %(default)s)")
+    command.set_defaults(function=view)
 
 
 def up(options: argparse.Namespace) -> int:
@@ -42,6 +49,20 @@ def teleop(options: argparse.Namespace) -> NoReturn:
 
     node = str(executable("taustack_ros", "teleop"))
     os.execve(node, [node], ros_environment() | read_launch("sim_legs", {}).environment)  # signals are for the node itself
+
+
+def view(options: argparse.Namespace) -> NoReturn:
+    from taustack.launching.launch_file import read_launch
+    from taustack.launching.ros_environment import executable, ros_environment
+    from taustack.robot_folders import default_robot
+    from taustack.view.page import require_free
+
+    robot = options.robot or default_robot()
+    require_free(options.host, options.port)
+    values = {"robot": robot, "task": options.task, "host": options.host, "port": float(options.port)}
+    arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
+    node = str(executable("taustack_ros", "viewer"))
+    os.execve(node, [node, "--ros-args", *arguments], ros_environment() | read_launch(launch_of_kind("sim", robot), {}).environment)
 
 
 def launch_of_kind(launch: str, robot: str) -> str:

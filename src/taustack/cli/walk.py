@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from taustack.legged import LeggedConfig
+
+SETTLE_S = 2.0  # after the last fault, for whatever comes to rest
 
 
 def simulate_walks(options: argparse.Namespace) -> int:
@@ -18,17 +23,20 @@ def simulate_walks(options: argparse.Namespace) -> int:
     from taustack.cli.walk_video import write_video
     from taustack.controllers.walk_bundle import load_walk_bundle
     from taustack.legged import load_legged
-    from taustack.sim.legged_evaluate import WalkSpec, evaluate_walks, walk
+    from taustack.pool import run_all
+    from taustack.sim.legged_evaluate import WalkSpec, walk, walk_metrics
     from taustack.sim.legged_scenario import load_legged_scenario
+    from taustack.sim.walk_log import write_walk_log
     from taustack.sim.walk_planners import MPPI, WALK_PLANNERS
     from taustack.walk_task import load_walk_task
 
     planner = options.planner or MPPI
     if planner not in WALK_PLANNERS:
         raise UnknownName("planner", planner, WALK_PLANNERS)
-    for name in ("faults", "log"):
-        if getattr(options, name) is not None:
-            raise BadInput("argument", f"--{name}", str(getattr(options, name)), "none: robots on legs have no such thing yet")
+    if options.log is not None and options.faults is not None:
+        raise BadInput("argument", "--log", str(options.log), "none with --faults: such runs are told, not logged")
+    if options.log is not None and options.log.exists():
+        raise BadInput("argument", "--log", str(options.log), "a folder that is not there yet")
     if options.video is not None and not options.video.parent.is_dir():
         raise BadInput("argument", "--video", str(options.video), f"a file in a folder that is there: {options.video.parent} is not")
     robot = load_legged(options.robot)
@@ -37,10 +45,18 @@ def simulate_walks(options: argparse.Namespace) -> int:
     bundle = options.bundle or robot.folder / "bundle"
     if planner == MPPI:
         load_walk_bundle(bundle, robot)
+    if options.faults is not None:
+        return _under_faults(options, robot, planner, bundle)
     spec = WalkSpec(robot=robot.folder, task=options.task, scenario=options.scenario, planner=planner, seed=options.seed, index=0, bundle=bundle)
+    spec = replace(spec, log=options.log is not None)
     specs = [replace(spec, index=i) for i in range(options.episodes)]
     with tqdm(total=len(specs), unit="episode", disable=None) as bar:
-        metrics = evaluate_walks(specs, workers_of(options), bar.update)
+        episodes = run_all(walk, specs, workers_of(options), bar.update)
+    if options.log is not None:
+        about = {"scenario": options.scenario, "task": options.task, "planner": planner, "seed": str(options.seed)}
+        count = write_walk_log(options.log, robot, [done.log for done in episodes if done.log is not None], about)
+        print(f"{options.log}: {count} messages")
+    metrics = walk_metrics(spec, episodes)
     metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": planner, "seed": options.seed} | metrics
     if options.json:
         write_json(options.json, metrics)
@@ -52,6 +68,34 @@ def simulate_walks(options: argparse.Namespace) -> int:
     for failed in metrics["failures"]:
         print(f"episode {failed['episode']}: {failed['cause']} after {failed['at_s']} s")
     return 0
+
+
+def _under_faults(options: argparse.Namespace, robot: LeggedConfig, planner: str, bundle: Path) -> int:
+    """Walk under the faults of a file and tell what the tracker did; 0 only without a violated limit or an unsafe end."""
+    import numpy as np
+
+    from taustack.sim.faults import KINDS, load_faults
+    from taustack.sim.legged_fault_run import LegFaultRig
+    from taustack.sim.legged_scenario import load_legged_scenario
+    from taustack.sim.walk_planners import make_walk_planner
+    from taustack.walk_task import load_walk_task
+
+    task, faults = load_walk_task(robot, options.task), load_faults(options.faults, robot.n, KINDS)
+    seconds = max([4.0, *(fault.at_s + (fault.for_s or 0.0) + SETTLE_S for fault in faults)])
+    runs: list[dict[str, Any]] = []
+    for i in range(options.episodes):
+        rng = np.random.default_rng([options.seed, i])
+        wanted = rng.uniform(-1, 1, 3) * np.array(task.velocity)
+        law = make_walk_planner(planner, robot, task, bundle, rng)
+        run = LegFaultRig(robot, load_legged_scenario(options.scenario), law, wanted, faults, seed=options.seed + i).run(seconds)
+        told = [{"t": round(c.t, 3), "state": c.after, "reason": c.reason} for c in run.journal]
+        runs.append({"episode": i, "states": told, "violations": run.violations, "unsafe_end": run.unsafe_end, "fell_at_s": run.fell_at})
+        print(f"episode {i}: " + "; ".join(f"{c['t']:.3f} s {c['state']} ({c['reason']})" for c in told))
+        fell = "no" if run.fell_at is None else f"after {run.fell_at:.2f} s"
+        print(f"  limit violations {sum(run.violations.values())}, unsafe end: {run.unsafe_end or 'no'}, fell: {fell}")
+    if options.json:
+        write_json(options.json, {"robot": robot.name, "faults": [fault.model_dump() for fault in faults], "runs": runs})
+    return 1 if any(sum(run["violations"].values()) or run["unsafe_end"] for run in runs) else 0
 
 
 def add_strides(what: Any) -> None:

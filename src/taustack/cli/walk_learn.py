@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, workers_of, write_json
-from taustack.errors import BadInput, UnknownName
+from taustack.errors import BadInput
 
 if TYPE_CHECKING:
-    from taustack.legged import LeggedConfig
-    from taustack.models.walk_dataset import WalkCard, WalkRun
+    from taustack.models.walk_dataset import WalkRun
 
 RUN_SECONDS = 30.0
 MINUTES = 4.5
 """Of the robot's time, as in Yang et al. 2019."""
-UPDATES, AGAIN_UPDATES, AGAIN_RATE = 5000, 1500, 3e-4
-"""Steps of the optimiser: from scratch; from another bundle on, and their learning rate."""
 HOLDOUT = 0.1
 """Share of each dataset's steps that is held out, by whole runs."""
 RANDOM_SHARE = 0.6
@@ -78,6 +75,7 @@ def train_walk_bundle(options: argparse.Namespace) -> int:
     from taustack.controllers.walk_bundle import load_walk_bundle
     from taustack.legged import load_legged
     from taustack.manifest import MANIFEST, sha256_of
+    from taustack.retraining.walk_pipeline import UPDATES
 
     _check_updates(options)
     minutes = MINUTES if options.minutes is None else options.minutes
@@ -118,71 +116,25 @@ def train_walk_dynamics(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace, sources: list[Path], out: Path, start: Path | None, updates: int | None) -> None:
     from tqdm import tqdm
 
-    from taustack.controllers.walk_bundle import load_walk_bundle
-    from taustack.controllers.walk_costs import WALK_COST_TERMS
     from taustack.legged import load_legged
-    from taustack.manifest import DataSource
-    from taustack.models.walk_base import read_walk_ensemble
-    from taustack.models.walk_dynamics import GaitClock
-    from taustack.models.walk_export import write_walk_bundle
-    from taustack.models.walk_train import WalkTrainConfig, train_walk, velocity_errors
-    from taustack.walk_task import load_walk_task
+    from taustack.retraining.walk_pipeline import WalkTraining, load_learned_task, split_sources, train_and_write
 
     robot = load_legged(options.robot)
-    task = load_walk_task(robot, options.task)
-    for term in task.cost:
-        if term not in WALK_COST_TERMS:
-            raise UnknownName(f"cost term of task {task.name}", term, WALK_COST_TERMS)
-    again = start is not None
-    updates = (AGAIN_UPDATES if again else UPDATES) if updates is None else updates
-    base = read_walk_ensemble(start, robot) if start is not None else None
-    cards, learn, held, falls = read_sources(sources, robot)
-    config = WalkTrainConfig(seed=options.train_seed, updates=updates)
-    if again:
-        config = WalkTrainConfig(seed=options.train_seed, updates=updates, learning_rate=AGAIN_RATE, stages=((8, 1.0),))
-    with tqdm(total=updates, desc="training", unit="update", disable=None) as bar:
+    load_learned_task(robot, options.task)
+    cards, data = split_sources(sources, robot, HOLDOUT)
+    training = WalkTraining(
+        task=options.task, base=start, updates=updates, seed=options.train_seed, name=f"{robot.name}-{cards[-1].scenario}", version=options.version,
+        command="taustack " + " ".join(sys.argv[1:]),
+    )  # fmt: skip
+    with tqdm(total=training.config.updates, desc="training", unit="update", disable=None) as bar:
 
         def on_update(update: int, history: Any) -> None:
             bar.n = update
             bar.set_postfix(loss=f"{history.loss[-1]:.3f}", holdout=f"{history.holdout[-1]:.3f}")
 
-        model, history = train_walk(learn, held, robot.n, 1.0 / robot.rates.plan_hz, GaitClock.of(robot), config, on_update, base)
-    errors = velocity_errors(model, held, task.mppi.horizon)
-    parts = ("forward_m_s", "sideways_m_s", "turn_rad_s")
-    metrics = {"holdout": min(history.holdout)} | {
-        f"velocity_error_{task.mppi.horizon}_steps_{name}": float(v) for name, v in zip(parts, errors[-1], strict=True)
-    }
-    minutes = sum(card.minutes for card in cards)
-    hashes = {f"{source.name}/{name}": sha256 for source, card in zip(sources, cards, strict=True) for name, sha256 in card.runs.items()}
-    write_walk_bundle(
-        out, model, robot, task, WALK_COST_TERMS, held, metrics=metrics, name=f"{robot.name}-{cards[-1].scenario}", version=options.version,
-        command="taustack " + " ".join(sys.argv[1:]), falls=falls, seed=options.train_seed,
-        data=DataSource(scenario=cards[-1].scenario, seed=cards[-1].seed, minutes=round(minutes, 3), runs=hashes),
-    )  # fmt: skip
-    load_walk_bundle(out, robot)
+        errors, metrics = train_and_write(robot, data, training, out, on_update)
     if options.json:
-        write_json(options.json, metrics | {"minutes": minutes, "falls": falls})
+        write_json(options.json, metrics | {"minutes": data.source.minutes, "falls": data.falls})
     rows = [[str(k + 1), *(f"{value:.3f}" for value in errors[k])] for k in sorted({0, len(errors) // 2, len(errors) - 1})]
     print(table(["steps ahead, held-out runs", "forward [m/s]", "sideways [m/s]", "turn [rad/s], RMS"], rows))
-    print(f"{out}: verified; {minutes:g} minutes, {falls} falls")
-
-
-def read_sources(sources: list[Path], robot: LeggedConfig) -> tuple[list[WalkCard], list[WalkRun], list[WalkRun], int]:
-    """Cards, runs to learn from, held-out runs and falls of datasets.
-
-    Raises:
-        BadInput: one is of another robot or rate, or has fewer than two runs.
-    """
-    from taustack.models.walk_dataset import read_walks
-    from taustack.models.walk_train import split_walks
-
-    cards, learn, held, falls = list[Any](), list[Any](), list[Any](), 0
-    for source in sources:
-        card, runs = read_walks(source)
-        if card.joint_names != robot.joint_names or abs(card.dt - 1.0 / robot.rates.plan_hz) > 1e-9:
-            expected = f"{list(robot.joint_names)}, {1.0 / robot.rates.plan_hz}, as in robot.yaml"
-            raise BadInput(source / "dataset.yaml", "joint_names, dt", f"{list(card.joint_names)}, {card.dt}", expected)
-        ours, theirs = split_walks(runs, HOLDOUT)
-        cards, learn, held = [*cards, card], learn + ours, held + theirs
-        falls += card.falls
-    return cards, learn, held, falls
+    print(f"{out}: verified; {data.source.minutes:g} minutes, {data.falls} falls")

@@ -11,7 +11,7 @@ from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.models.dataset import Run, read_dataset
 from taustack.models.delay import DelayEstimate, identify_delay
-from taustack.models.from_bags import Harvest, runs_of
+from taustack.models.from_bags import Harvest, enough, runs_of
 
 LEAST_S = 10.0  # of log, all in all
 STILL = 0.02  # [rad/s or m/s] rms of the reference below which a joint teaches nothing
@@ -57,23 +57,9 @@ def gather(sources: list[Path], robot: RobotConfig, most_minutes: float | None =
         runs += found
         harvest.minutes += sum(len(run.u) for run in found) * dt / 60
     runs += list(runs_of([s for s in sources if s not in datasets], robot.name, robot.joint_names, dt, harvest))
-    if most_minutes is not None:
-        runs = _newest(runs, most_minutes * 60 / dt)
-        harvest.minutes, harvest.pieces = sum(len(run.u) for run in runs) * dt / 60, len(runs)
-    told = "; ".join(f"{path}: {why}" for path, why in harvest.quarantined.items())
-    if not runs:
-        raise BadInput("--from", "", told or "no runs", "bags or datasets in which the robot moved")
-    if harvest.minutes * 60 < LEAST_S or len(runs) < 3:
-        needed = f"at least {LEAST_S / 60:.2f} minutes of motion in 3 runs; some minutes are better"
-        raise BadInput("--from", "minutes", f"{harvest.minutes:.2f} in {len(runs)} run(s)" + (f" ({told})" if told else ""), needed)
+    runs = enough(runs, dt, harvest, most_minutes, LEAST_S, "motion")
     speed = np.sqrt(np.mean(np.concatenate([run.u for run in runs]) ** 2, axis=0))
     if speed.min() < STILL:
         joint = robot.joint_names[int(speed.argmin())]
         raise BadInput("--from", f"excitation of {joint}", f"{speed.min():.4f} rad/s (rms of its reference)", f"at least {STILL:g}: move that joint too")
     return LoggedData(runs=runs, delay=identify_delay(runs, robot.joint_names), harvest=harvest, sources=[str(source) for source in sources])
-
-
-def _newest(runs: list[Run], steps: float) -> list[Run]:
-    """The last runs that together hold no more than so many steps."""
-    total = np.cumsum([len(run.u) for run in reversed(runs)])
-    return runs[len(runs) - int(np.searchsorted(total, steps, side="right")) :]

@@ -56,10 +56,10 @@ def _picture(verdict: Verdict) -> str:
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), constrained_layout=True)
     for label, measured in (("live", verdict.live), ("candidate", verdict.candidate)):
-        left.plot(list(measured.error_m), [1e3 * v for v in measured.error_m.values()], marker="o", label=label)
-        middle.plot([1e3 * v for v in measured.run_m.values()], marker=".", label=label)
-    left.set(xlabel="steps", ylabel="open-loop error, end effector [mm]", yscale="log")
-    middle.set(xlabel="held-out run", ylabel="error after H steps [mm]")
+        left.plot(list(measured.error), list(measured.error.values()), marker="o", label=label)
+        middle.plot(list(measured.run_error.values()), marker=".", label=label)
+    left.set(xlabel="steps", ylabel=f"open-loop error [{verdict.unit}]", yscale="log")
+    middle.set(xlabel="held-out run", ylabel=f"error after H steps [{verdict.unit}]")
     places = range(len(verdict.candidate.suite))
     for offset, (label, measured) in enumerate((("live", verdict.live), ("candidate", verdict.candidate))):
         right.bar([p + 0.4 * offset for p in places], [100 * m["success_rate"] for m in measured.suite.values()], width=0.38, label=label)

@@ -23,14 +23,15 @@ from taustack.controllers.plan import Plan
 from taustack.controllers.tdm_bundle import tdm_of
 from taustack.controllers.tdm_policy import NAME as POLICY
 from taustack.controllers.tdm_policy import TDMPolicy
-from taustack.errors import BadInput, PlanFailed, TaustackError, UnknownName, WayBlocked
+from taustack.errors import BadInput, PlanFailed, UnknownName, WayBlocked
 from taustack.layout import Measured
 from taustack.obstacles import Obstacle
-from taustack.realtime import freeze_garbage, give_way, take_priority
+from taustack.realtime import freeze_garbage, take_priority
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.stop_flag import StopFlag
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_message, subgoal_of
+from taustack_ros.next_planner import NextPlanner
 from taustack_ros.planning import STALE_STATE_S, PlanTimes, plan_on_fresh_states
 from taustack_ros.process import leave, run_node
 
@@ -64,8 +65,7 @@ class Controller(Node):
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.swaps = 0
-        self._next: tuple[str, MPPI, TDMPolicy | None] | None = None
-        self._model: msg.Model | None = None
+        self._next = NextPlanner(self, self._prepared)
         self._newest: Measured | None = None
         self._received_at = 0.0
         self._joints: JointMap | None = None
@@ -80,15 +80,15 @@ class Controller(Node):
         self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
         self.create_subscription(topics.OBSTACLES.type, topics.OBSTACLES.name, self._on_obstacles, topics.OBSTACLES.qos)
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
-        self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._on_model, topics.MODEL.qos)
+        self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._next.hear, topics.MODEL.qos)
 
     def run(self, stop: StopFlag) -> None:
         """Wait for the model, then plan at plan_hz."""
-        while self._model is None and not stop.wait(0.05):
+        while self._next.announced is None and not stop.wait(0.05):
             self.progress_at = time.monotonic()
-        if stop.is_set() or self._model is None:
+        if stop.is_set() or self._next.announced is None:
             return
-        bundle, self.bundle_name = self._announced(self._model)
+        bundle, self.bundle_name = self._announced(self._next.announced)
         take_priority(PRIORITY - 5)  # planning gives way to the threads that receive
         with ThreadPoolExecutor(max_workers=SHARDS) as executor:
             self.planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed), executor, first_seq=time.time_ns() // 1000)
@@ -96,6 +96,7 @@ class Controller(Node):
             self.fallback = ResolvedRate(self.robot, chain, self.planner.horizon, self.planner.latency_s)
             self._warm_up(self.planner)
             self.policy = self._policy_of(self.planner)
+            self._next.follow(bundle.sha256)
             freeze_garbage()
             self.get_logger().info(f"planning with {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
             plan_on_fresh_states(self._step, self._fresh, self.robot.rates.plan_hz, stop, self._progress)
@@ -112,23 +113,16 @@ class Controller(Node):
             raise BadInput(model.path, "sha256", bundle.sha256, f"{model.sha256}, as announced on `model`")
         return bundle, f"{bundle.manifest.name}/{model.version}"
 
-    def _prepare(self, model: msg.Model) -> None:
-        """Build the planner over another bundle, in a thread that gives way to planning; it takes over between two plans."""
-        give_way()
-        try:
-            bundle, name = self._announced(model)
-            planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed))
-            self._warm_up(planner)
-            self._next = name, planner, self._policy_of(planner)
-        except TaustackError as error:
-            self.get_logger().error(f"version {model.version} is not taken, the old bundle goes on: {error}")
+    def _prepared(self, model: msg.Model) -> tuple[str, MPPI, TDMPolicy | None]:
+        """What another bundle is called, and the planner over it with its policy. Raises TaustackError if it is not taken."""
+        bundle, name = self._announced(model)
+        planner = MPPI(bundle, self.robot, self.task, np.random.default_rng(self.seed))
+        self._warm_up(planner)
+        return name, planner, self._policy_of(planner)
 
-    def _swap(self) -> None:
-        """Let the planner that waits go on where the old one stands."""
-        waiting, self._next = self._next, None
-        assert waiting is not None
+    def _swap(self, name: str, planner: MPPI, policy: TDMPolicy | None) -> None:
+        """Let a planner go on where the old one stands."""
         assert self.planner is not None
-        name, planner, policy = waiting
         planner.take_over(self.planner)
         self.bundle_name, self.planner, self.policy = name, planner, policy
         self.swaps += 1
@@ -138,8 +132,9 @@ class Controller(Node):
         self.progress_at = now
 
     def _step(self, now: float) -> None:
-        if self._next is not None:
-            self._swap()
+        ready = self._next.take()
+        if ready is not None:
+            self._swap(*ready)
         planner, newest, goal = self.planner, self._newest, self._goal
         assert planner is not None
         settings, self._settings = self._settings, {}
@@ -231,11 +226,6 @@ class Controller(Node):
         if self._stopped is not None and (now[0] or now[1] != self._stopped[1]):
             self._goal = None
         self._stopped = now
-
-    def _on_model(self, message: msg.Model) -> None:
-        before, self._model = self._model, message
-        if before is not None and before.sha256 != message.sha256 and self.planner is not None:
-            threading.Thread(target=self._prepare, args=(message,), name="prepare", daemon=True).start()
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from taustack_msgs import msg
 
-from taustack.controllers.plan import Plan
+from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.wire import MAX_HORIZON, TrackRows
 from taustack.errors import BadInput
 from taustack.layout import Measured, RobotState
-from taustack.obstacles import ROWS_LIMIT, Obstacle
+from taustack.obstacles import COLUMNS, ROWS_LIMIT, Obstacle
 
 FloatArray = NDArray[np.float64]
 
@@ -161,6 +161,33 @@ def plan_of(message: msg.Plan, ours: Sequence[str], anchor: float) -> Plan:
     return Plan(
         seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp) - anchor,
         effective_t=to_seconds(message.effective) - anchor, dt=message.dt, actions=actions, states=np.zeros((0, 0)), bundle_sha256=message.bundle_sha256,
+    )  # fmt: skip
+
+
+def seen_plan(message: msg.Plan) -> Plan:
+    """A plan message as it was made, for those who look on; times are the driver's. Raises BadInput that names the field."""
+    h, nu = int(message.horizon), len(message.name)
+    sizes = {"actions": h * nu, "cost": len(message.cost_name)} | ({"mean": h * nu, "weight": len(message.cost_name)} if message.shards else {})
+    for name, size in sizes.items():
+        if len(getattr(message, name)) != size:
+            raise BadInput("topic plan", name, f"{len(getattr(message, name))} values", f"{size}")
+    if len(message.states) % (h + 1):
+        raise BadInput("topic plan", "states", f"{len(message.states)} values", f"a multiple of {h + 1}, horizon + 1 states")
+    if len(message.obstacles) % COLUMNS:
+        raise BadInput("topic plan", "obstacles", f"{len(message.obstacles)} values", f"a multiple of {COLUMNS}")
+    basis = None
+    if message.shards:
+        basis = Basis(
+            goal=np.asarray(message.goal), tau=message.tau, trust=message.trust, mean=np.asarray(message.mean, np.float32).reshape(h, nu),
+            weights=np.asarray(message.weight, np.float32), temperature=message.temperature, noise_seed=message.noise_seed, shards=message.shards,
+            obstacles=np.asarray(message.obstacles, np.float32).reshape(-1, COLUMNS),
+        )  # fmt: skip
+    return Plan(
+        seq=message.seq, state_seq=message.state_seq, epoch=message.epoch, state_t=to_seconds(message.header.stamp),
+        effective_t=to_seconds(message.effective), dt=message.dt, actions=np.asarray(message.actions).reshape(h, nu),
+        states=np.asarray(message.states).reshape(h + 1, -1), cost=dict(zip(message.cost_name, message.cost, strict=True)),
+        disagreement=np.asarray(message.disagreement), plan_time_s=message.plan_time_s, bundle_sha256=message.bundle_sha256,
+        planner=message.planner or "mppi", basis=basis,
     )  # fmt: skip
 
 

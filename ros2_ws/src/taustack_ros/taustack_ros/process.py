@@ -87,6 +87,7 @@ def run_node(make: Callable[[], Node], priority: int | None = None) -> int:
         spinner = threading.Thread(target=_spin, args=(executor, stop), name="executor", daemon=True)
         spinner.start()
         node.run(stop)  # type: ignore[attr-defined]
+        stop.set("the work is done")  # what the spinner meets from here on is the end
         executor.shutdown(timeout_sec=1.0)
         spinner.join(timeout=1.0)
         return 1 if stop.failed else 0

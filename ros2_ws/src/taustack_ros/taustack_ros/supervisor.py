@@ -35,6 +35,7 @@ class Supervisor(Node):
         self._status = reader(session_folder(session_name()), "status")
         self._heard: dict[str, float] = {}
         self._processes: dict[str, psutil.Process] = {}
+        self._met: set[str] = set()
         self._started = time.monotonic()
         self._tracker_seen = False
         self._tracker: dict[str, Any] = {}
@@ -63,6 +64,9 @@ class Supervisor(Node):
             process = node_process(message.node, message.pid)
             if process is None:  # a client of the graph, or somebody's lie: not ours to watch, and never to kill
                 return
+            if message.node in self._met:
+                self.get_logger().info(f"up again: {message.node}")
+            self._met.add(message.node)
             self._processes[message.node] = process
         self._heard[message.node] = time.monotonic()
 

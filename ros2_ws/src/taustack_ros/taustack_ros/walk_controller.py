@@ -1,4 +1,4 @@
-"""walk_controller: state and goal, or commanded velocity, to a plan of strides at plan_hz, for a robot on legs."""
+"""walk_controller: state and goal, or commanded velocity, to a plan of strides at plan_hz, over the bundle that the dynamics server announced."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from taustack_msgs import msg
 
 from taustack.controllers.degrade import Ladder, Outcome
 from taustack.controllers.plan import Plan
+from taustack.controllers.standing import standing
 from taustack.controllers.walk_bundle import load_walk_bundle
 from taustack.controllers.walk_laws import WALK_LAWS, WalkLaw, make_walk_law, towards
 from taustack.controllers.walk_mppi import WalkMPPI
@@ -28,6 +29,7 @@ from taustack.walk_task import load_walk_task
 from taustack_ros import parameters, topics
 from taustack_ros.convert import JointMap, plan_message, subgoal_of
 from taustack_ros.convert_legs import walk_state_of
+from taustack_ros.next_planner import NextPlanner
 from taustack_ros.planning import STALE_STATE_S, PlanTimes, plan_on_fresh_states
 from taustack_ros.process import leave, run_node
 
@@ -50,14 +52,14 @@ class WalkController(Node):
         self._planner_name = parameters.text(self, "planner", MPPI, f"what plans: {', '.join(PLANNERS)}")
         if self._planner_name not in PLANNERS:
             raise UnknownName("planner", self._planner_name, PLANNERS)
-        bundle = parameters.text(self, "bundle", "", "folder of the bundle, empty: the robot's own")
         self.run_dir = parameters.text(self, "run_dir", "", "folder for statistics, written at the end; empty: none")
-        seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
+        self._seed = int(parameters.number(self, "seed", 0, 0, 2**31, "1", "seed of the noise"))
         self.times, self.ladder = PlanTimes(), Ladder()
         self._pool = ThreadPoolExecutor(max_workers=SHARDS)
         self._seq = time.time_ns() // 1000
-        # Made here, before there are signs of life that its making could hold up.
-        self.mppi = self._planner_over(Path(bundle) if bundle else self.robot.folder / "bundle", seed) if self._planner_name == MPPI else None
+        self.mppi: WalkMPPI | None = None
+        self.bundle_name, self.swaps = "", 0
+        self._next = NextPlanner(self, lambda model: self._prepared(model, None, 0))
         self.law: WalkLaw = make_walk_law(FALLBACK if self._planner_name == MPPI else self._planner_name, self.robot)
         self._most = np.array(self.task.velocity)
         self._joints: JointMap | None = None
@@ -74,24 +76,56 @@ class WalkController(Node):
         self.create_subscription(topics.SUBGOAL.type, topics.SUBGOAL.name, self._on_subgoal, topics.SUBGOAL.qos)
         self.create_subscription(topics.CMD_VEL.type, topics.CMD_VEL.name, self._on_cmd_vel, topics.CMD_VEL.qos)
         self.create_subscription(topics.SAFETY.type, topics.SAFETY.name, self._on_safety, topics.SAFETY.qos)
+        if self._planner_name == MPPI:
+            self.create_subscription(topics.MODEL.type, topics.MODEL.name, self._next.hear, topics.MODEL.qos)
 
     def run(self, stop: StopFlag) -> None:
         """Plan at plan_hz until stopped."""
         take_priority(PRIORITY - 5)  # planning gives way to the threads that receive
+        while self._planner_name == MPPI and self._next.announced is None and not stop.wait(0.02):
+            self.progress_at = time.monotonic()
+        if self._next.announced is not None:
+            self._prepare_first(self._next.announced, stop)
         while self._newest is None and not stop.wait(0.02):
             self.progress_at = time.monotonic()
-        if self.mppi is not None and self._newest is not None:
-            self._warm_up(self.mppi, self._newest[0])
         freeze_garbage()
-        self.get_logger().info(f"planning by {self._planner_name} at {self.robot.rates.plan_hz:g} Hz")
+        self.get_logger().info(f"planning by {self._planner_name} {self.bundle_name} at {self.robot.rates.plan_hz:g} Hz")
         plan_on_fresh_states(self._step, self._fresh, self.robot.rates.plan_hz, stop, self._progress)
         self._pool.shutdown()
-        bundle = None if self.mppi is None else {"name": self.mppi.bundle.manifest.name, "sha256": self.mppi.bundle.sha256}
-        self.times.write(self.run_dir, {"bundle": bundle})
+        bundle = None if self.mppi is None else {"name": self.bundle_name, "sha256": self.mppi.bundle.sha256}
+        self.times.write(self.run_dir, {"swaps": self.swaps, "bundle": bundle})
 
-    def _planner_over(self, folder: Path, seed: int) -> WalkMPPI:
-        """MPPI over a bundle. Raises BundleRefused."""
-        return WalkMPPI(load_walk_bundle(folder, self.robot), self.robot, self.task, np.random.default_rng(seed), self._pool, first_seq=self._seq)
+    def _prepared(self, model: msg.Model, pool: ThreadPoolExecutor | None, first_seq: int) -> tuple[str, WalkMPPI]:
+        """What a bundle is called, and a planner over it that has planned before: first runs allocate, and must not be the robot's.
+
+        Raises:
+            BadInput: it is not the bundle that the dynamics server announced.
+        """
+        bundle = load_walk_bundle(Path(model.path), self.robot)
+        if bundle.sha256 != model.sha256:
+            raise BadInput(model.path, "sha256", bundle.sha256, f"{model.sha256}, as announced on `model`")
+        planner = WalkMPPI(bundle, self.robot, self.task, np.random.default_rng(self._seed), pool, first_seq=first_seq)
+        for _ in range(WARM_UPS):
+            planner.plan(standing(self.robot), 0.1 * self._most)
+        planner.reset()
+        return f"{bundle.manifest.name}/{model.version}", planner
+
+    def _prepare_first(self, model: msg.Model, stop: StopFlag) -> None:
+        """Build the first planner in a thread, while this one gives signs of life. Raises BadInput as `_prepared`."""
+        with ThreadPoolExecutor(max_workers=1) as once:
+            work = once.submit(self._prepared, model, self._pool, self._seq)
+            while not (work.done() or stop.wait(0.02)):
+                self.progress_at = time.monotonic()
+        self.bundle_name, self.mppi = work.result()
+        self._next.follow(self.mppi.bundle.sha256)
+
+    def _swap(self, name: str, planner: WalkMPPI) -> None:
+        """Let a planner go on where the old one stands."""
+        assert self.mppi is not None
+        planner.take_over(self.mppi)
+        self.bundle_name, self.mppi = name, planner
+        self.swaps += 1
+        self.get_logger().info(f"planning with {self.bundle_name} now")
 
     def _next_seq(self) -> int:
         """Of a plan that is not MPPI's; those of one run count up, whoever makes them."""
@@ -103,14 +137,10 @@ class WalkController(Node):
     def _progress(self, now: float) -> None:
         self.progress_at = now
 
-    def _warm_up(self, planner: WalkMPPI, state: WalkState) -> None:
-        """First runs allocate; they must not be the robot's."""
-        for _ in range(WARM_UPS):
-            self.progress_at = time.monotonic()
-            planner.plan(state, 0.1 * self._most)
-        planner.reset()
-
     def _step(self, now: float) -> None:
+        ready = self._next.take()
+        if ready is not None:
+            self._swap(*ready)
         newest, wanted = self._newest, self._wanted(now)
         if wanted is None:
             self.times.pause()
@@ -194,7 +224,7 @@ class WalkController(Node):
             self.get_logger().error(f"topic cmd_vel: got {asked.tolist()}, expected finite velocities", throttle_duration_sec=2.0)
             return
         if self._barred and asked.any():
-            self.get_logger().warning("topic cmd_vel: not followed after a stop, before a command to stand", throttle_duration_sec=2.0)
+            self.get_logger().warning("topic cmd_vel: not followed after a stop, before a command to stand", throttle_duration_sec=10.0)
             return
         self._barred = False
         self._asked, self._asked_at = np.clip(asked, -self._most, self._most), time.monotonic()
