@@ -15,6 +15,7 @@ from taustack.controllers.gait_state import LegTargets
 from taustack.errors import BadInput
 from taustack.legged import LeggedConfig
 from taustack.sim.legged_scenario import LeggedScenario
+from taustack.sim.model_file import IMU, model_file, robot_model, torque_motor_of
 
 FloatArray = NDArray[np.float64]
 CLEAR_M = 0.005  # of the feet over the floor at a start
@@ -59,10 +60,10 @@ class LeggedPlant:
         self._velocity = robot.of_joints("velocity")
         self._q = np.array([self.model.joint(name).qposadr[0] for name in robot.joint_names])
         self._dq = np.array([self.model.joint(name).dofadr[0] for name in robot.joint_names])
-        self._ctrl = np.array([motor_of(self.model, name) for name in robot.joint_names])
+        self._ctrl = np.array([torque_motor_of(self.model, name, model_file(robot)) for name in robot.joint_names])
         self._base = self.model.body(robot.base_body).id
         self._feet = np.array([self.model.geom(leg.foot).id for leg in robot.legs])
-        self._gyro, self._accelerometer = (self.model.sensor(name).adr[0] for name in ("imu_gyro", "imu_accelerometer"))
+        self._gyro, self._accelerometer = (self.model.sensor(name).adr[0] for name in IMU)
         self.reset()
 
     def reset(self, yaw: float = 0.0) -> None:
@@ -153,31 +154,30 @@ def compile_legged(robot: LeggedConfig) -> mujoco.MjModel:
         BadInput: something does not fit; names the key and both values.
     """
     source = robot.folder / "robot.yaml"
-    try:
-        model = mujoco.MjModel.from_xml_path(str(robot.model_path))
-    except ValueError as error:
-        raise BadInput(robot.model_path, "", " ".join(str(error).split()), "a model that MuJoCo compiles") from None
+    model, path = robot_model(robot), model_file(robot)
     free = [i for i in range(model.njnt) if model.jnt_type[i] == int(mujoco.mjtJoint.mjJNT_FREE)]
     if len(free) != 1 or model.body(model.jnt_bodyid[free[0]]).name != robot.base_body:
-        raise BadInput(source, "base_body", robot.base_body, f"the one body of {robot.model_path.name} that moves freely")
+        raise BadInput(source, "base_body", robot.base_body, f"the one body of {path.name} that moves freely")
     names = [model.joint(i).name for i in range(model.njnt) if i not in free]
     if sorted(names) != sorted(robot.joint_names):
-        raise BadInput(source, "joints", ", ".join(robot.joint_names), f"the joints of {robot.model_path.name}: {', '.join(names)}")
+        raise BadInput(source, "joints", ", ".join(robot.joint_names), f"the joints of {path.name}: {', '.join(names)}")
     for i, joint in enumerate(robot.joints):
         if not np.allclose(model.joint(joint.name).range, joint.position, atol=1e-4):
             found = model.joint(joint.name).range.tolist()
-            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{found}, as in {robot.model_path.name}")
+            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{found}, as in {path.name}")
     mass = float(model.body_subtreemass[model.body(robot.base_body).id])
     if abs(mass - robot.mass) > MASS_SHARE * mass:
-        raise BadInput(source, "mass", robot.mass, f"{mass:.3f}, as in {robot.model_path.name}")
+        raise BadInput(source, "mass", robot.mass, f"{mass:.3f}, as in {path.name}")
     geoms = [model.geom(i).name for i in range(model.ngeom)]
     for i, leg in enumerate(robot.legs):
         if leg.foot not in geoms:
-            raise BadInput(source, f"legs.{i}.foot", leg.foot, f"a geom of {robot.model_path.name}")
+            raise BadInput(source, f"legs.{i}.foot", leg.foot, f"a geom of {path.name}")
+    if "floor" not in geoms:
+        raise BadInput(path, "geom", "no floor", "a plane `floor` below the robot")
     sensors = [model.sensor(i).name for i in range(model.nsensor)]
-    for name in ("imu_gyro", "imu_accelerometer"):
+    for name in IMU:
         if name not in sensors:
-            raise BadInput(robot.model_path, "sensor", f"no {name}", "a gyro `imu_gyro` and an accelerometer `imu_accelerometer` at the base")
+            raise BadInput(path, "sensor", f"no {name}", "a gyro `imu_gyro` and an accelerometer `imu_accelerometer` at the base")
     return model
 
 
@@ -185,11 +185,3 @@ def _resting(robot: LeggedConfig) -> LegTargets:
     """Joints at home, nothing else."""
     still = np.zeros(robot.n)
     return LegTargets(q=robot.of_joints("home"), dq=still, torque=still, stance=np.ones(len(robot.legs), dtype=bool))
-
-
-def motor_of(model: mujoco.MjModel, joint: str) -> int:
-    """Number of the motor of a joint; raises BadInput unless there is exactly one."""
-    found = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == model.joint(joint).id]
-    if len(found) != 1:
-        raise BadInput("model", f"actuator of {joint}", f"{len(found)} motors", "exactly one motor")
-    return found[0]

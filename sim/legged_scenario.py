@@ -14,6 +14,7 @@ from pydantic import Field
 from taustack.config import Positive, Vector3
 from taustack.errors import UnknownName
 from taustack.legged import LeggedConfig
+from taustack.sim.model_file import robot_spec
 from taustack.strict_yaml import StrictModel, load
 
 FOLDER = Path(__file__).resolve().parent / "scenarios" / "legged"
@@ -43,7 +44,7 @@ class LeggedScenario(StrictModel):
 
     def model(self, robot: LeggedConfig) -> mujoco.MjModel:
         """The robot's model with what is different."""
-        spec = mujoco.MjSpec.from_file(str(robot.model_path))
+        spec = robot_spec(robot)
         if self.payload_kg:
             payload = spec.body(robot.base_body).add_body(name="payload", pos=self.payload_at)
             payload.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.05, 0, 0], mass=self.payload_kg, contype=0, conaffinity=0, rgba=[0.9, 0.45, 0.2, 1.0])

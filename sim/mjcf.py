@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
 from taustack.kinematics import ChainJoint, ChainPoint, KinematicChain
+from taustack.sim.model_file import model_file, robot_model, torque_motor_of
 
 FloatArray = NDArray[np.float64]
 LinkFrame = tuple[int, FloatArray, FloatArray]  # joint it moves with, rotation and offset in that joint's frame
@@ -27,26 +28,23 @@ def compile_model(robot: RobotConfig) -> mujoco.MjModel:
         BadInput: a joint, its kind, its limits or the site do not fit; names the key and both values.
     """
     source = robot.folder / "robot.yaml"
-    try:
-        model = mujoco.MjModel.from_xml_path(str(robot.model_path))
-    except ValueError as error:
-        raise BadInput(robot.model_path, "", " ".join(str(error).split()), "a model that MuJoCo compiles") from None
+    model, file = robot_model(robot), model_file(robot).name
     names = [model.joint(i).name for i in range(model.njnt)]
     for i, joint in enumerate(robot.joints):
         if joint.name not in names:
-            raise BadInput(source, f"joints.{i}.name", joint.name, f"a joint of {robot.model_path.name}: {', '.join(names)}")
+            raise BadInput(source, f"joints.{i}.name", joint.name, f"a joint of {file}: {', '.join(names)}")
         in_model = model.joint(joint.name)
         kind = KINDS.get(int(in_model.type[0]), "other")
         if kind != joint.kind:
-            raise BadInput(source, f"joints.{i}.kind", joint.kind, f"{kind}, as in {robot.model_path.name}")
+            raise BadInput(source, f"joints.{i}.kind", joint.kind, f"{kind}, as in {file}")
         if not np.allclose(in_model.range, joint.position, atol=1e-4):
-            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{in_model.range.tolist()}, as in {robot.model_path.name}")
+            raise BadInput(source, f"joints.{i}.position", list(joint.position), f"{in_model.range.tolist()}, as in {file}")
     missing = sorted(set(names) - set(robot.joint_names))
     if missing:
-        raise BadInput(source, "joints", "no entry for " + ", ".join(missing), f"every joint of {robot.model_path.name}")
+        raise BadInput(source, "joints", "no entry for " + ", ".join(missing), f"every joint of {file}")
     if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, robot.end_effector_site) < 0:
         sites = ", ".join(model.site(i).name for i in range(model.nsite))
-        raise BadInput(source, "end_effector_site", robot.end_effector_site, f"a site of {robot.model_path.name}: {sites or '(none)'}")
+        raise BadInput(source, "end_effector_site", robot.end_effector_site, f"a site of {file}: {sites or '(none)'}")
     return model
 
 
@@ -54,14 +52,7 @@ def joint_addresses(model: mujoco.MjModel, robot: RobotConfig) -> tuple[NDArray[
     """Addresses of the robot's joints in qpos, in qvel, and of their motors in ctrl, each (n,), by name."""
     qpos = np.array([model.joint(name).qposadr[0] for name in robot.joint_names])
     dof = np.array([model.joint(name).dofadr[0] for name in robot.joint_names])
-    ctrl = []
-    for name in robot.joint_names:
-        joint_id = model.joint(name).id
-        motors = [i for i in range(model.nu) if model.actuator_trnid[i, 0] == joint_id and model.actuator_trntype[i] == mujoco.mjtTrn.mjTRN_JOINT]
-        if len(motors) != 1:
-            raise BadInput(robot.model_path, f"actuator of {name}", f"{len(motors)} motors", "exactly one motor")
-        ctrl.append(motors[0])
-    return qpos, dof, np.array(ctrl)
+    return qpos, dof, np.array([torque_motor_of(model, name, model_file(robot)) for name in robot.joint_names])
 
 
 def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChain:
@@ -77,7 +68,7 @@ def chain_from_model(model: mujoco.MjModel, robot: RobotConfig) -> KinematicChai
     points = []
     for name in (robot.end_effector_site, *(sphere.site for sphere in robot.clearance.spheres)):
         if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_SITE, name) < 0:
-            raise BadInput(source, "clearance.spheres", name, f"a site of {robot.model_path.name}")
+            raise BadInput(source, "clearance.spheres", name, f"a site of {model_file(robot).name}")
         site = model.site(name)
         joint, turn, shift = frames.get(int(site.bodyid[0]), (-1, np.eye(3), np.zeros(3)))
         if joint < 0:

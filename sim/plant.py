@@ -14,6 +14,7 @@ from taustack.controllers.watchdog import SelfStop
 from taustack.errors import BadInput
 from taustack.layout import RobotState
 from taustack.sim.mjcf import compile_model, joint_addresses
+from taustack.sim.model_file import model_file, robot_spec
 from taustack.sim.scenario import Scenario
 
 FloatArray = NDArray[np.float64]
@@ -154,7 +155,7 @@ def _apply(scenario: Scenario, robot: RobotConfig) -> mujoco.MjModel:
     if not (scenario.obstacles or scenario.payload_kg):
         model = compile_model(robot)
     else:
-        spec = mujoco.MjSpec.from_file(str(robot.model_path))
+        spec = robot_spec(robot)
         kinds = {"box": mujoco.mjtGeom.mjGEOM_BOX, "sphere": mujoco.mjtGeom.mjGEOM_SPHERE}
         for i, obstacle in enumerate(scenario.obstacles):
             size = np.zeros(3)
@@ -163,7 +164,7 @@ def _apply(scenario: Scenario, robot: RobotConfig) -> mujoco.MjModel:
         if scenario.payload_kg:
             site = next((s for s in spec.sites if s.name == robot.end_effector_site), None)
             if site is None:
-                raise BadInput(robot.model_path, "site", robot.end_effector_site, "the site to hang the payload on")
+                raise BadInput(model_file(robot), "site", robot.end_effector_site, "the site to hang the payload on")
             body = site.parent.add_body(name="payload", pos=site.pos)
             body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.03, 0, 0], mass=scenario.payload_kg, contype=0, conaffinity=0, rgba=[0.9, 0.45, 0.2, 1.0])
         model = spec.compile()

@@ -20,7 +20,8 @@ from taustack.controllers.noise import NoiseBank
 from taustack.controllers.walk_costs import WALK_COST_TERMS
 from taustack.controllers.walk_state import WalkState
 from taustack.legged import LeggedConfig
-from taustack.sim.legged_plant import compile_legged, motor_of
+from taustack.sim.legged_plant import compile_legged
+from taustack.sim.model_file import model_file, torque_motor_of
 from taustack.walk_rollout import WalkRollout
 from taustack.walk_task import WalkTaskConfig
 
@@ -42,12 +43,13 @@ class MujocoWalkMPPI:
 
     def __init__(self, robot: LeggedConfig, task: WalkTaskConfig, rng: np.random.Generator, threads: int | None = None) -> None:
         self._robot, self._config, self._horizon = robot, task.mppi, task.mppi.horizon
-        self._model = with_law(compile_legged(robot), robot)
+        self._model = compile_legged(robot)
+        self._motors = np.array([torque_motor_of(self._model, name, model_file(robot)) for name in robot.joint_names])
+        with_law(self._model, robot, self._motors)
         self._data = mujoco.MjData(self._model)
         self._threads = [mujoco.MjData(self._model) for _ in range(threads or len(os.sched_getaffinity(0)))]
         self._gain = robot.of_joints("stiffness")
         self._ahead = robot.of_joints("damping") + robot.of_joints("viscous_friction")
-        self._motors = np.array([motor_of(self._model, name) for name in robot.joint_names])
         self._q = np.array([self._model.joint(name).qposadr[0] for name in robot.joint_names])
         self._dq = np.array([self._model.joint(name).dofadr[0] for name in robot.joint_names])
         self._most = np.array([*robot.gait.velocity, robot.gait.landing, robot.gait.landing])
@@ -130,10 +132,9 @@ class MujocoWalkMPPI:
         return out
 
 
-def with_law(model: mujoco.MjModel, robot: LeggedConfig) -> mujoco.MjModel:
-    """The model with its torque motors replaced by their law: force = k (ctrl - q) - d dq, within the torque limits."""
-    for i, name in enumerate(robot.joint_names):
-        motor, joint = motor_of(model, name), robot.joints[i]
+def with_law(model: mujoco.MjModel, robot: LeggedConfig, motors: NDArray[np.intp]) -> None:
+    """Replace the torque motors (n,) of a model by their law: force = k (ctrl - q) - d dq, within the torque limits."""
+    for motor, joint in zip(motors, robot.joints, strict=True):
         model.actuator_gainprm[motor, 0] = joint.stiffness
         model.actuator_biastype[motor] = mujoco.mjtBias.mjBIAS_AFFINE
         model.actuator_biasprm[motor, :3] = [0.0, -joint.stiffness, -joint.damping]
@@ -141,4 +142,3 @@ def with_law(model: mujoco.MjModel, robot: LeggedConfig) -> mujoco.MjModel:
         model.actuator_forcelimited[motor] = True
         model.actuator_forcerange[motor] = [-joint.torque, joint.torque]
     model.opt.timestep = 1.0 / robot.rates.plant_hz
-    return model

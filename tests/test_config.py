@@ -113,10 +113,3 @@ def test_a_scenario_of_the_wrong_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("point", [(np.nan, 0.0, 0.5), (2.0, 0.0, 0.5), (0.5, 0.0, -0.2), (0.8, 0.8, 0.3)])
 def test_goals_outside_the_workspace_have_a_fault(point: tuple[float, float, float]) -> None:
     assert load_robot("panda").workspace.fault(np.array(point)) is not None
-
-
-def test_a_menagerie_model_needs_its_root(robot_copy: Callable[[Edit], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MENAGERIE_ROOT", raising=False)
-    robot = load_robot(robot_copy(lambda d: d.update(model="menagerie:franka_emika_panda")))
-    with pytest.raises(BadInput, match="MENAGERIE_ROOT"):
-        _ = robot.model_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -126,7 +125,7 @@ class RobotConfig(StrictModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
-    model: str = Field(description="MJCF file in the robot's folder, or `menagerie:NAME` under MENAGERIE_ROOT")
+    model: str = Field(description="MJCF file in the robot's folder, or `menagerie:NAME[/ENTRY]` of MuJoCo Menagerie")
     base_frame: str = Field(description="frame of goals and positions")
     end_effector_site: str = Field(description="site of the model that is brought to the goal")
     action_space: Literal["velocity"] = Field(default="velocity", description="what an action is")
@@ -175,21 +174,6 @@ class RobotConfig(StrictModel):
     def law(self) -> NDArray[np.float64]:
         """Stiffness, damping and torque limit (3, n) of the impedance law [N m/rad, N m s/rad, N m, or N/m, N s/m, N]."""
         return np.array([[getattr(joint, name) for joint in self.joints] for name in ("stiffness", "damping", "torque")])
-
-    @property
-    def model_path(self) -> Path:
-        """The MJCF file: in the robot's folder, or `menagerie:NAME` under MENAGERIE_ROOT."""
-        if self.model.startswith("menagerie:"):
-            root = os.environ.get("MENAGERIE_ROOT")
-            if not root:
-                raise BadInput(self.folder / "robot.yaml", "model", self.model, "the variable MENAGERIE_ROOT to be set to the folder of the models")
-            name = self.model.removeprefix("menagerie:")
-            base, path = Path(root), Path(root) / name / "scene.xml"
-        else:
-            base, path = self.folder, self.folder / self.model
-        if not path.resolve().is_relative_to(base.resolve()) or not path.is_file():
-            raise BadInput(self.folder / "robot.yaml", "model", self.model, f"a file inside {base}")
-        return path
 
 
 class SuccessConfig(StrictModel):

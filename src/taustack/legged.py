@@ -107,7 +107,7 @@ class LeggedConfig(StrictModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = ""
-    model: str = Field(description="MJCF file in the robot's folder")
+    model: str = Field(description="MJCF file in the robot's folder, or `menagerie:NAME[/ENTRY]` of MuJoCo Menagerie")
     base_body: str = Field(description="body that moves freely and carries the IMU")
     mass: Positive = Field(description="of the whole robot, which its legs carry [kg]")
     base_frame: str = Field(default="odom", description="frame of goals and of the base's place: where its odometry began")
@@ -149,13 +149,6 @@ class LeggedConfig(StrictModel):
     @cached_property
     def q_max(self) -> FloatArray:
         return np.array([joint.position[1] for joint in self.joints])
-
-    @property
-    def model_path(self) -> Path:
-        path = self.folder / self.model
-        if not path.resolve().is_relative_to(self.folder.resolve()) or not path.is_file():
-            raise BadInput(self.folder / "robot.yaml", "model", self.model, f"a file inside {self.folder}")
-        return path
 
 
 class StridesConfig(StrictModel):

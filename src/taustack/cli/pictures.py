@@ -53,6 +53,7 @@ def render_video(folder: Path, robot_name: str, goals: list[list[float]], result
 
     robot = load_robot(robot_name)
     model = compile_model(robot)
+    model.vis.global_.offheight, model.vis.global_.offwidth = SIZE
     data = mujoco.MjData(model)
     try:
         renderer = mujoco.Renderer(model, *SIZE)

@@ -31,6 +31,7 @@ def frames(robot: LeggedConfig, scenario: LeggedScenario, episode: WalkEpisode) 
     import mujoco
 
     model = scenario.model(robot)
+    model.vis.global_.offwidth, model.vis.global_.offheight = WIDTH, HEIGHT  # a published model may have a smaller picture in mind
     data, camera = mujoco.MjData(model), mujoco.MjvCamera()
     try:
         renderer = mujoco.Renderer(model, HEIGHT, WIDTH)

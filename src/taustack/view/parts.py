@@ -32,7 +32,9 @@ def parts_of(model: mujoco.MjModel) -> list[Part]:
         to_body = np.eye(4)
         to_body[:3, :3], to_body[:3, 3] = turn.reshape(3, 3), model.geom_pos[geom]
         mesh.apply_transform(to_body)
-        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.tile((255 * model.geom_rgba[geom]).astype(np.uint8), (len(mesh.vertices), 1)))
+        material = int(model.geom_matid[geom])
+        colour = model.geom_rgba[geom] if material < 0 else model.mat_rgba[material]
+        mesh.visual = trimesh.visual.ColorVisuals(mesh, vertex_colors=np.tile((255 * colour).astype(np.uint8), (len(mesh.vertices), 1)))
         of_body.setdefault(int(model.geom_bodyid[geom]), []).append(mesh)
     return [Part(body=body, mesh=_together(meshes)) for body, meshes in sorted(of_body.items())]
 
