@@ -34,6 +34,10 @@ TOUCHING = 0.06
 DOUBTED, OUTLIER = 1.5, 4.0
 """Standard deviations by which a foot's velocity may differ from the base's before it is believed the less (Huber 1964), and from which it is not at
 all."""
+ALONE_STD = 0.5
+"""Of what the accelerometer alone makes of a velocity in a second, with the tilt and bias it has: no foot is believed meanwhile [m/s^1.5]."""
+LOST_ACCELERATION, LOST_SPEED = 5.0, 1.0
+"""With which a base may move otherwise, and how much at most, while nothing is measured [m/s^2], [m/s]."""
 SLIDES_S = 0.3
 """Root of the time for which a foot that slides goes on to [s^0.5]: what its place is then known to, over its speed."""
 
@@ -77,11 +81,23 @@ class BaseEstimator:
         _predict(self._x, self._p, turn @ sample.acceleration - np.array([0.0, 0.0, GRAVITY]), rolling, ~stands, self.dt)
         doubt = self._doubt(base_velocity)
         slipping = stands & (doubt > OUTLIER)
+        if not (stands & ~slipping).any():
+            self._spread(velocity=ALONE_STD * math.sqrt(self.dt))
         _correct(self._x, self._p, from_base, base_velocity, stands, slipping, np.maximum(1.0, doubt / DOUBTED), self._floor, self.dt)
         return BaseEstimate(
             position=self._x[:3].copy(), velocity=self._x[3:6].copy(), quaternion=self._attitude.quaternion, turn_rate=rate,
             covariance=self._p[:6, :6].copy(), slipping=slipping,
         )  # fmt: skip
+
+    def lose(self, seconds: float) -> None:
+        """Nothing could be measured for so long: base and feet may have moved. What the feet say next is believed."""
+        speed = min(LOST_SPEED, LOST_ACCELERATION * seconds)
+        self._spread(velocity=speed, place=speed * seconds, feet=speed * seconds + LOST_SPEED)
+
+    def _spread(self, velocity: float, place: float = 0.0, feet: float = 0.0) -> None:
+        """Be less sure, by standard deviations [m/s], [m]."""
+        spread = np.concatenate([np.full(3, place), np.full(3, velocity), np.full(self._count - 6, feet)])
+        self._p[np.diag_indices(self._count)] += spread**2
 
     def _doubt(self, base_velocity: FloatArray) -> FloatArray:
         """Standard deviations (L,) by which the feet's velocities of the base (L, 3) differ from the one believed."""

@@ -108,11 +108,15 @@ class WalkTracker:
         return self._level.look(sample.acceleration)
 
     def _estimate(self, sample: ImuSample) -> None:
-        """Take in a measurement that was not seen yet; of a gap it is taken to have lasted."""
+        """Take in a measurement that was not seen yet. Over a short gap it is taken to have lasted; after a longer one the estimate is owned to be lost:
+        believed on, it would contradict the feet, and they would be taken to slip."""
         if sample.t <= self._seen_t:
             return
-        steps = round((sample.t - self._seen_t) / self.dt) if np.isfinite(self._seen_t) else 1
-        for _ in range(min(MOST_STEPS, max(1, steps))):
+        steps = max(1, round((sample.t - self._seen_t) / self.dt)) if np.isfinite(self._seen_t) else 1
+        if steps > MOST_STEPS:
+            self._estimator.lose(sample.t - self._seen_t)
+            steps = 1
+        for _ in range(steps):
             self._base = self._estimator.step(sample, self._stance)
         self._seen_t = sample.t
         assert self._base is not None

@@ -227,6 +227,8 @@ class LegFaultRig:
         state = self.tracker.state
         if state is None or self.schedule.active(now, *SILENT):
             return
+        if self.tracker.following.active is None:
+            self.law.reset()  # what it planned is not followed
         wanted = -self.wanted if self.schedule.active(now, "goal_jumps") and int(2 * now) % 2 else self.wanted
         try:
             plan = self._made(state, wanted)

@@ -26,6 +26,10 @@ class LeggedRig:
         """Standing at home with a heading [rad]; where it begins is told to the estimator, nothing after it."""
         self.plant.reset(yaw)
         self._gait.reset()
+        self.begin_estimate(yaw)
+
+    def begin_estimate(self, yaw: float = 0.0) -> None:
+        """Estimate anew from where the robot is, with a heading [rad], as if it were level and at rest."""
         self._estimator.reset(self.plant.truth().position, yaw, self.plant.read().q)
 
     def tick(self, command: GaitCommand) -> WalkState:

@@ -105,6 +105,29 @@ def up_and_walking(pair: Pair) -> None:
     assert pair.following.state == "running"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sample: replace(sample, q=np.where(np.arange(len(sample.q)) == 0, np.nan, sample.q)),
+        lambda sample: replace(sample, t=sample.t - 3600.0),
+    ],
+    ids=["no number", "a clock set back for a while"],
+)
+def test_after_a_gap_the_estimate_is_right_at_once(pair: Pair, change: Change) -> None:
+    """Believed on, the velocity of before contradicted all feet, which then counted as slipping: a robot that stood was estimated at 1 m/s, and fell."""
+    up_and_walking(pair)
+    pair.simulation.change = change
+    pair.run(0.4, WALK)
+    pair.simulation.change = None
+    pair.run(0.6, WALK)
+    missed = []
+    for _ in range(25):
+        pair.run(0.08, WALK)
+        missed.append(np.hypot(*(pair.tracker.tracker.state.base.velocity - pair.plant.truth().velocity)[:2]))
+    assert pair.following.state == "running"
+    assert max(missed) < 0.15
+
+
 def test_it_stands_walks_by_plans_and_stands_again_when_they_end(pair: Pair) -> None:
     up_and_walking(pair)
     before = pair.plant.truth().position[0]

@@ -130,6 +130,18 @@ def test_a_foot_that_drags_does_not_hold_the_estimate_back(go2: LeggedConfig) ->
     assert drift < 0.04
 
 
+def test_an_estimate_that_all_feet_contradict_is_given_up(go2: LeggedConfig) -> None:
+    """Begun at rest in the midst of a walk, so that all feet are outliers. By the accelerometer alone it stayed wrong by 0.9 m/s for two seconds."""
+    rig, walk = LeggedRig(LeggedPlant(go2, load_legged_scenario("nominal"), np.random.default_rng(0))), GaitCommand(velocity=np.array([0.8, 0.0, 0.0]))
+    for _ in range(750):
+        rig.tick(walk)
+    rig.begin_estimate()
+    for tick in range(1000):
+        base = rig.tick(walk).base
+        if tick >= 150:
+            assert np.hypot(*(base.velocity - rig.plant.truth().velocity)[:2]) < 0.25
+
+
 def test_the_estimator_sees_a_push(go2: LeggedConfig) -> None:
     """A kick of 0.6 m/s sideways is in the estimate within a tenth of a second."""
     rows = estimated(

@@ -64,6 +64,7 @@ class WalkController(Node):
         self._most = np.array(self.task.velocity)
         self._joints: JointMap | None = None
         self._newest: tuple[WalkState, int, int] | None = None  # with its tick and epoch
+        self._followed = 0
         self._received_at = 0.0
         self._goal: np.ndarray | None = None
         self._asked, self._asked_at = np.zeros(3), -np.inf
@@ -147,6 +148,8 @@ class WalkController(Node):
         if newest is None or wanted is None or now - self._received_at > STALE_STATE_S:
             self._forget()
             return
+        if not self._followed:
+            self._forget()  # what was planned before is not what the robot does: it is no disturbance
         state, tick, epoch = newest
         try:
             plan = self._make(state, wanted)
@@ -206,7 +209,7 @@ class WalkController(Node):
         except BadInput as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
-        self._newest, self._received_at = (state, message.seq, message.epoch), time.monotonic()
+        self._newest, self._followed, self._received_at = (state, message.seq, message.epoch), message.plan_seq, time.monotonic()
         self._fresh.set()
 
     def _on_subgoal(self, message: msg.Subgoal) -> None:
