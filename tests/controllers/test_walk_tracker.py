@@ -116,13 +116,14 @@ def up_and_walking(pair: Pair) -> None:
 def test_after_a_gap_the_estimate_is_right_at_once(pair: Pair, change: Change) -> None:
     """Believed on, the velocity of before contradicted all feet, which then counted as slipping: a robot that stood was estimated at 1 m/s, and fell."""
     up_and_walking(pair)
+    pair.run(1.5, 1.8 * WALK)
     pair.simulation.change = change
-    pair.run(0.4, WALK)
+    pair.run(0.4, 1.8 * WALK)
     pair.simulation.change = None
-    pair.run(0.6, WALK)
+    pair.run(0.24, WALK)
     missed = []
-    for _ in range(25):
-        pair.run(0.08, WALK)
+    for _ in range(60):
+        pair.run(0.04, WALK)
         missed.append(np.hypot(*(pair.tracker.tracker.state.base.velocity - pair.plant.truth().velocity)[:2]))
     assert pair.following.state == "running"
     assert max(missed) < 0.15

@@ -76,6 +76,17 @@ def test_a_walk_broken_off_over_and_over_stands_before_it_goes_on_and_does_not_f
     assert all(until - since > 0.4 for since, until in held)  # the stop, and a moment on its feet
 
 
+def test_a_planner_does_not_make_up_for_what_an_estop_kept_from_it(go2: LeggedConfig) -> None:
+    """Two seconds in which it stood counted as a disturbance of the walk, and it went on at 0.84 m/s of 0.5 that were wanted."""
+    law = make_walk_planner("mppi", go2, load_walk_task(go2, "velocity"), go2.folder / "bundle", np.random.default_rng(0))
+    pressed = (Fault(kind="estop", at_s=1.5, for_s=2.0),)
+    result = LegFaultRig(go2, LeggedScenario(), law, np.array([0.5, 0.0, 0.0]), pressed, seed=1).run(6.5)
+    assert (result.final_state, result.fell_at) == ("running", None)
+    third_s = 167
+    speed = np.hypot(*(result.position[third_s:, :2] - result.position[:-third_s, :2]).T) / (third_s * 0.002)
+    assert 0.4 < speed.max() < 0.68
+
+
 def test_the_judge_sees_a_violation_when_there_is_one(go2: LeggedConfig) -> None:
     plant, judge, still = LeggedPlant(go2), LegJudge(go2), np.zeros(go2.n)
     command = LegCommand(t=0.0, damped=False, q=go2.q_max + 0.01, dq=still, torque=still)
