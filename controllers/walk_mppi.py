@@ -13,10 +13,12 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.controllers.attitude import rotation
 from taustack.controllers.gait_state import GaitCommand
 from taustack.controllers.noise import NoiseBank
 from taustack.controllers.plan import Basis, Plan
 from taustack.controllers.shards import Computed, mixed, run_shards
+from taustack.controllers.steadiness import Steadiness
 from taustack.controllers.trust import Trust
 from taustack.controllers.walk_bundle import WalkBundle
 from taustack.controllers.walk_laws import DisturbanceObserver
@@ -64,7 +66,7 @@ class WalkMPPI:
         self._bank = walk_noise_bank(bundle, self.config, int(rng.integers(2**63)))
         self._seq = first_seq
         self._observer, self._change = DisturbanceObserver(self.dt, lag_s=FOLLOWS_S), CHANGES * self.dt
-        self._keep = float(np.exp(-self.dt / RESTS_S))
+        self._keep, self._steadiness = float(np.exp(-self.dt / RESTS_S)), Steadiness(self.dt)
         self.reset()
 
     def reset(self) -> None:
@@ -74,13 +76,14 @@ class WalkMPPI:
         self._shaped: FloatArray | None = None
         self._given = np.zeros(3)
         self._observer.reset()
+        self._steadiness.reset()
         self.trust = Trust.whole(self.horizon, self.bundle.manifest.disagreement.q99)
 
     def take_over(self, other: WalkMPPI) -> None:
         """Go on where another planner stands: over its plans, and with its cores."""
         self._executor, self._seq, self._plans = other._executor, other._seq, other._plans
         self._temperature, self._moves, self._shaped, self._given = other._temperature, other._moves, other._shaped, other._given
-        self._observer = other._observer
+        self._observer, self._steadiness = other._observer, other._steadiness
 
     def command(self, wanted: FloatArray, state: WalkState) -> GaitCommand:
         """Plan, and the action that is in force now; where the robot shall stand and does, nothing is planned."""
@@ -132,7 +135,9 @@ class WalkMPPI:
         return plan
 
     def _asked_of_the_model(self, wanted: FloatArray, state: WalkState) -> FloatArray:
-        """The wanted velocity (3,), changed no faster than a walk can be trusted to, and corrected by what was missed lately; to stand is to stand."""
+        """The wanted velocity (3,), or less of it if the walk shakes, changed no faster than a walk can be trusted to, and corrected by what was missed
+        lately; to stand is to stand."""
+        wanted = self._steadiness.look(rotation(state.base.quaternion)[2]) * wanted
         missed = self._observer.look(state.base.local_velocity, self._given)
         if self._shaped is None:  # from how it moves: somebody else may have walked until now
             self._shaped = state.base.local_velocity

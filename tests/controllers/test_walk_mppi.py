@@ -93,6 +93,18 @@ def test_what_was_missed_is_asked_for_beside_what_is_wanted(go2: LeggedConfig, t
     assert again.goal[0] == pytest.approx(goals[0, 0], abs=0.01)
 
 
+def test_less_is_asked_of_a_walk_that_shakes(go2: LeggedConfig, task: WalkTaskConfig, bundle: WalkBundle, walking: WalkState) -> None:
+    """By 0.15 rad to either side, in turn."""
+    calm, shaken = planner(go2, task, bundle), planner(go2, task, bundle)
+    for step in range(40):
+        half = 0.075 * (-1) ** (step // 4)
+        tilted = dataclasses.replace(walking.base, quaternion=np.array([np.cos(half), np.sin(half), 0.0, 0.0]))
+        plans = calm.plan(walking, AHEAD), shaken.plan(dataclasses.replace(walking, base=tilted), AHEAD)
+    asked = [plan.basis.goal[0] for plan in plans if plan.basis is not None]
+    assert asked[0] > 0.3
+    assert asked[1] < 0.6 * asked[0]
+
+
 def test_the_newest_plan_in_effect_is_followed(go2: LeggedConfig, task: WalkTaskConfig, bundle: WalkBundle, walking: WalkState) -> None:
     mppi = planner(go2, task, bundle)
     np.testing.assert_array_equal(mppi.action_at(walking.t, walking), [*walking.gait.velocity, *walking.gait.landing])
