@@ -40,6 +40,7 @@ class WalkTaskConfig(StrictModel):
     change_s: Positive = Field(default=4.0, description="time between two commands [s]")
     kick_every_s: Positive | None = Field(default=None, description="time between two kicks [s]; absent: none")
     kick: Annotated[float, Field(ge=0, description="change of the base's velocity that a kick makes, in any direction [m/s]")] = 0.0
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1, description="of simulated episodes, one after another, unless one is asked for")] = ("nominal",)
     mppi: WalkMPPIConfig = Field(default=WalkMPPIConfig(), description="see WalkMPPIConfig")
     cost: dict[str, Annotated[float, Field(ge=0)]] = Field(default=COST, description="weight of each cost term of controllers/walk_costs")
     name: str = Field(default="", exclude=True)

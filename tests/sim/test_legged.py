@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from taustack.cli import main
 from taustack.config import load_robot
 from taustack.controllers.attitude import from_yaw, rotation, yaw_of
 from taustack.controllers.attitude_filter import AttitudeFilter
@@ -201,7 +203,7 @@ def test_metrics_of_a_task_say_what_was_asked(go2: LeggedConfig) -> None:
     assert metrics["estimator_velocity_rms_m_s"] < 0.05
 
 
-@pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope", "steps"])
+@pytest.mark.parametrize("name", ["nominal", "payload", "slippery", "weak", "late", "stiff_joint", "slope", "steps", "steps_low", "steps_high"])
 def test_scenarios_change_what_they_say(go2: LeggedConfig, name: str) -> None:
     scenario, model = load_legged_scenario(name), compile_legged(go2)
     changed = scenario.model(go2)
@@ -242,6 +244,18 @@ def test_a_robot_on_legs_is_no_arm(go2: LeggedConfig) -> None:
         load_robot(go2.folder)
     with pytest.raises(BadInput, match="legs: got none, expected a robot on legs"):
         load_legged(default_robot())
+
+
+def test_a_task_names_the_scenarios_of_its_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One after another; a scenario that is asked for comes before them."""
+    walk = ["sim", "go2", "terrain", "--planner", "open_loop", "--seed", "1", "--workers", "1", "--json", str(tmp_path / "m.json")]
+    assert main([*walk, "--episodes", "3"]) == 0
+    found, said = json.loads((tmp_path / "m.json").read_text()), capsys.readouterr().out
+    assert found["scenario"] == "steps_low, steps, steps_high, slope, slippery"
+    for failed in found["failures"]:
+        assert f"episode {failed['episode']} ({found['scenario'].split(', ')[failed['episode']]}): fell" in said
+    assert main([*walk, "--episodes", "1", "--scenario", "slope"]) == 0
+    assert json.loads((tmp_path / "m.json").read_text())["scenario"] == "slope"
 
 
 def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
     command = commands.add_parser("sim", help="run episodes in simulation, in lockstep and without ROS")
     command.add_argument("robot", help="robot, by name or folder")
     command.add_argument("task", help="task of the robot")
-    command.add_argument("--scenario", default="nominal", help="scenario by name or path (default: %(default)s)")
+    command.add_argument("--scenario", help="scenario by name or path (default: nominal; on legs those of the task)")
     command.add_argument("--faults", type=Path, help="YAML file of faults; the episodes run under them")
     command.add_argument(
         "--planner",
@@ -56,7 +56,7 @@ def simulate(options: argparse.Namespace) -> int:
         return simulate_walks(options)
     if options.video is not None:
         raise BadInput("argument", "--video", str(options.video), "none for an arm; `taustack run` films one")
-    options.planner = options.planner or "direct"
+    options.planner, options.scenario = options.planner or "direct", options.scenario or "nominal"
     if options.planner not in PLANNERS:
         raise UnknownName("planner", options.planner, PLANNERS)
     robot = load_robot(options.robot)

@@ -12,6 +12,7 @@ from taustack.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
     from taustack.legged import LeggedConfig
+    from taustack.sim.legged_scenario import LeggedScenario
 
 SETTLE_S = 2.0  # after the last fault, for whatever comes to rest
 
@@ -40,24 +41,25 @@ def simulate_walks(options: argparse.Namespace) -> int:
     if options.video is not None and not options.video.parent.is_dir():
         raise BadInput("argument", "--video", str(options.video), f"a file in a folder that is there: {options.video.parent} is not")
     robot = load_legged(options.robot)
-    load_walk_task(robot, options.task)
-    scenario = load_legged_scenario(options.scenario)
+    task = load_walk_task(robot, options.task)
+    scenarios = (options.scenario,) if options.scenario else task.scenarios
+    scenario, *_ = [load_legged_scenario(name) for name in scenarios]  # all are read before anything walks
     bundle = options.bundle or robot.folder / "bundle"
     if planner == MPPI:
         load_walk_bundle(bundle, robot)
     if options.faults is not None:
-        return _under_faults(options, robot, planner, bundle)
-    spec = WalkSpec(robot=robot.folder, task=options.task, scenario=options.scenario, planner=planner, seed=options.seed, index=0, bundle=bundle)
+        return _under_faults(options, robot, scenario, planner, bundle)
+    spec = WalkSpec(robot=robot.folder, task=options.task, scenario=scenarios[0], planner=planner, seed=options.seed, index=0, bundle=bundle)
     spec = replace(spec, log=options.log is not None)
-    specs = [replace(spec, index=i) for i in range(options.episodes)]
+    specs = [replace(spec, index=i, scenario=scenarios[i % len(scenarios)]) for i in range(options.episodes)]
     with tqdm(total=len(specs), unit="episode", disable=None) as bar:
         episodes = run_all(walk, specs, workers_of(options), bar.update)
     if options.log is not None:
-        about = {"scenario": options.scenario, "task": options.task, "planner": planner, "seed": str(options.seed)}
+        about = {"scenario": ", ".join(scenarios), "task": options.task, "planner": planner, "seed": str(options.seed)}
         count = write_walk_log(options.log, robot, [done.log for done in episodes if done.log is not None], about)
         print(f"{options.log}: {count} messages")
     metrics = walk_metrics(spec, episodes)
-    metrics = {"robot": robot.name, "task": options.task, "scenario": options.scenario, "planner": planner, "seed": options.seed} | metrics
+    metrics = {"robot": robot.name, "task": options.task, "scenario": ", ".join(scenarios), "planner": planner, "seed": options.seed} | metrics
     if options.json:
         write_json(options.json, metrics)
     rows = [[key, f"{value:.4g}" if isinstance(value, float) else str(value)] for key, value in metrics.items() if key != "failures"]
@@ -66,17 +68,16 @@ def simulate_walks(options: argparse.Namespace) -> int:
         write_video(options.video, robot, scenario, walk(specs[0]))
         print(f"video of episode 0: {options.video}")
     for failed in metrics["failures"]:
-        print(f"episode {failed['episode']}: {failed['cause']} after {failed['at_s']} s")
+        print(f"episode {failed['episode']} ({specs[failed['episode']].scenario}): {failed['cause']} after {failed['at_s']} s")
     return 0
 
 
-def _under_faults(options: argparse.Namespace, robot: LeggedConfig, planner: str, bundle: Path) -> int:
+def _under_faults(options: argparse.Namespace, robot: LeggedConfig, scenario: LeggedScenario, planner: str, bundle: Path) -> int:
     """Walk under the faults of a file and tell what the tracker did; 0 only without a violated limit or an unsafe end."""
     import numpy as np
 
     from taustack.sim.faults import KINDS, load_faults
     from taustack.sim.legged_fault_run import LegFaultRig
-    from taustack.sim.legged_scenario import load_legged_scenario
     from taustack.sim.walk_planners import make_walk_planner
     from taustack.walk_task import load_walk_task
 
@@ -87,7 +88,7 @@ def _under_faults(options: argparse.Namespace, robot: LeggedConfig, planner: str
         rng = np.random.default_rng([options.seed, i])
         wanted = rng.uniform(-1, 1, 3) * np.array(task.velocity)
         law = make_walk_planner(planner, robot, task, bundle, rng)
-        run = LegFaultRig(robot, load_legged_scenario(options.scenario), law, wanted, faults, seed=options.seed + i).run(seconds)
+        run = LegFaultRig(robot, scenario, law, wanted, faults, seed=options.seed + i).run(seconds)
         told = [{"t": round(c.t, 3), "state": c.after, "reason": c.reason} for c in run.journal]
         runs.append({"episode": i, "states": told, "violations": run.violations, "unsafe_end": run.unsafe_end, "fell_at_s": run.fell_at})
         print(f"episode {i}: " + "; ".join(f"{c['t']:.3f} s {c['state']} ({c['reason']})" for c in told))
