@@ -28,7 +28,7 @@ class BadInput(TaustackError):
     def __init__(self, source: str | Path, key: str, got: object, expected: str) -> None:
         self.source = str(source)
         self.key = key
-        self.got = got
+        self.got, self.expected = got, expected
         self.expected = expected
         where = f"{source}: {key}" if key else str(source)
         shown = got if isinstance(got, str) else repr(got)

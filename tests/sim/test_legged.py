@@ -258,6 +258,13 @@ def test_a_task_names_the_scenarios_of_its_episodes(tmp_path: Path, capsys: pyte
     assert json.loads((tmp_path / "m.json").read_text())["scenario"] == "slope"
 
 
+def test_a_scenario_that_a_task_names_and_is_none_names_the_file(go2: LeggedConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = broken(go2, tmp_path / "robot")
+    (folder / "tasks" / "goal.yaml").write_text("kind: goal\ntimeout_s: 20.0\nscenarios: [moon]\n")
+    assert main(["sim", str(folder), "goal", "--planner", "open_loop"]) == 2
+    assert "goal.yaml: scenarios: got 'moon', expected one of" in capsys.readouterr().err
+
+
 def test_unknown_names_name_the_choices(go2: LeggedConfig) -> None:
     with pytest.raises(UnknownName, match="goal"):
         load_walk_task(go2, "fly")

@@ -43,7 +43,12 @@ def simulate_walks(options: argparse.Namespace) -> int:
     robot = load_legged(options.robot)
     task = load_walk_task(robot, options.task)
     scenarios = (options.scenario,) if options.scenario else task.scenarios
-    scenario, *_ = [load_legged_scenario(name) for name in scenarios]  # all are read before anything walks
+    try:
+        scenario, *_ = [load_legged_scenario(name) for name in scenarios]  # all are read before anything walks
+    except UnknownName as error:
+        if options.scenario:
+            raise
+        raise BadInput(robot.folder / "tasks" / f"{options.task}.yaml", "scenarios", error.got, error.expected) from None
     bundle = options.bundle or robot.folder / "bundle"
     if planner == MPPI:
         load_walk_bundle(bundle, robot)
