@@ -26,9 +26,15 @@ def taustack(*arguments: str) -> tuple[int, float]:
     return code, time.perf_counter() - began
 
 
-def success(robot: str, scenario: str, episodes: int, out: Path, *more: str) -> dict[str, Any]:
+def workers(options: argparse.Namespace) -> list[str]:
+    """What each command is told of the cores that it may take."""
+    return ["--workers", str(options.workers)] if options.workers else []
+
+
+def success(options: argparse.Namespace, out: Path, *more: str) -> dict[str, Any]:
     """Metrics of lockstep episodes with the reporting seed."""
-    taustack("sim", robot, "reach", "--scenario", scenario, "--episodes", str(episodes), "--seed", str(REPORT_SEED), "--json", str(out), *more)
+    episodes = ["--episodes", str(options.episodes), "--seed", str(REPORT_SEED), *workers(options)]
+    taustack("sim", options.robot, "reach", "--scenario", options.scenario, *episodes, "--json", str(out), *more)
     metrics: dict[str, Any] = json.loads(out.read_text())
     return metrics
 
@@ -41,11 +47,11 @@ def rounds(options: argparse.Namespace, log: Path, minutes: float, seed: int) ->
         work = options.work / f"{minutes:g}min_seed{seed}_round{number}"
         arguments = ["--minutes", str(minutes * number), "--seed", str(seed), "--scenario", scenario, "--work", str(work), *base]
         where = ["--registry", str(options.work / "registry"), "--json", str(work.with_suffix(".json"))]
-        budget = [*(["--epochs", str(options.epochs)] if options.epochs else []), "--episodes", str(options.gate_episodes)]
+        budget = [*(["--epochs", str(options.epochs)] if options.epochs else []), "--episodes", str(options.gate_episodes), *workers(options)]
         code, took = taustack("retrain", options.robot, "--from", *sources, *arguments, *where, *budget)
         gate = json.loads(work.with_suffix(".json").read_text())
         candidate = ["--bundle", str(work / "candidate")]
-        after = success(options.robot, scenario, options.episodes, work / "after.json", *candidate)
+        after = success(options, work / "after.json", *candidate)
         rows.append({
             "minutes": minutes * number, "seed": seed, "round": number, "success": after["success_rate"], "error_m": after["median_final_error_m"],
             "retrain_s": took, "gate": "passed" if code == 0 else "refused", "violations": after["limit_violations"],
@@ -53,7 +59,7 @@ def rounds(options: argparse.Namespace, log: Path, minutes: float, seed: int) ->
         })  # fmt: skip
         if number < options.rounds:
             own = work / "log"
-            seeds = ["--episodes", str(options.log_episodes), "--seed", str(LOG_SEED + 1000 * number)]
+            seeds = ["--episodes", str(options.log_episodes), "--seed", str(LOG_SEED + 1000 * number), *workers(options)]
             taustack("sim", options.robot, "reach", "--scenario", scenario, *seeds, "--log", str(own), *candidate)
             sources, base = [*sources, str(own)], ["--base", str(work / "candidate")]
     return rows
@@ -70,14 +76,16 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=50, help="of the report")
     parser.add_argument("--epochs", type=int, help="of a retraining (default: what retrain chooses)")
     parser.add_argument("--gate-episodes", type=int, default=20, help="of the gate, a bundle")
+    parser.add_argument("--workers", type=int, help="processes and threads of each command (default: one a core)")
     parser.add_argument("--work", type=Path, default=Path("data/story"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
     options.work.mkdir(parents=True)
-    before = success(options.robot, options.scenario, options.episodes, options.work / "before.json")
+    before = success(options, options.work / "before.json")
     log = options.work / "log"
-    taustack("sim", options.robot, "reach", "--scenario", options.scenario, "--episodes", str(options.log_episodes), "--seed", str(LOG_SEED), "--log", str(log))
+    logged = ["--episodes", str(options.log_episodes), "--seed", str(LOG_SEED), *workers(options)]
+    taustack("sim", options.robot, "reach", "--scenario", options.scenario, *logged, "--log", str(log))
     rows: list[dict[str, Any]] = [{"minutes": 0.0, "seed": "-", "success": before["success_rate"], "error_m": before["median_final_error_m"]}]
     for minutes in options.minutes:
         for seed in options.train_seeds:

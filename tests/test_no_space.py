@@ -96,7 +96,9 @@ def test_a_bag_is_written_anew_whole_or_not_at_all(act: list[str], on_small_disk
 def test_a_retraining_says_what_it_could_not_write(
     size: str, said: str, left: set[str], on_small_disk: Callable[..., Small], logged: Path, disk: Path, tmp_path: Path
 ) -> None:
-    small = on_small_disk(size, "retrain", "panda", "--from", logged, "--epochs", 1, "--work", disk / "work", "--registry", tmp_path / "registry")
+    small = on_small_disk(
+        size, "retrain", "panda", "--from", logged, "--epochs", 1, "--workers", 1, "--work", disk / "work", "--registry", tmp_path / "registry"
+    )
     assert small.code == 2
     assert said in small.said
     assert str(disk) in small.said

@@ -17,7 +17,7 @@ def test_a_robot_that_changed_fails_and_learns_from_half_a_minute_of_its_own_log
     A swap while the arm moves is in tests/faults/test_swap.py.
     """
     out = tmp_path / "story.json"
-    budget = ["--log-episodes", "24", "--minutes", "0.5", "--epochs", "250", "--gate-episodes", "1", "--episodes", "8"]
+    budget = ["--log-episodes", "24", "--minutes", "0.5", "--epochs", "250", "--gate-episodes", "1", "--episodes", "8", "--workers", "1"]
     subprocess.run(
         [sys.executable, "bench/story.py", *budget, "--work", str(tmp_path / "work"), "--json", str(out)], cwd=project, check=True, capture_output=True
     )

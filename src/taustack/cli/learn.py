@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from taustack.cli import tdm, walk, walk_learn
-from taustack.cli.output import add_workers, table, workers_of, write_json
+from taustack.cli.output import add_workers, table, threads_of, workers_of, write_json
 from taustack.errors import BadInput, UnknownName
 from taustack.robot_folders import has_legs
 
@@ -142,7 +141,7 @@ def _train_arm(options: argparse.Namespace) -> int:
     from taustack.sim.gate import state_holdout
     from taustack.sim.mjcf import chain_from_model, compile_model
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads_of(options))
     robot = load_robot(options.robot)
     task = load_task(robot, options.task)
     for name in task.cost:

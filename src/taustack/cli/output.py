@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def write_json(path: Path, data: Any) -> None:
 
 def add_workers(command: argparse.ArgumentParser) -> None:
     """Where many runs are run."""
-    command.add_argument("--workers", type=int, help="processes (default: one a core)")
+    command.add_argument("--workers", type=int, help="processes, and threads of a training (default: one a core)")
     command.add_argument("--ray", default="", metavar="ADDRESS", help="run them on a Ray cluster; `local` starts one here")
 
 
@@ -42,6 +43,12 @@ def workers_of(options: argparse.Namespace) -> Workers:
     if options.workers is not None and options.workers < 1:
         raise BadInput("argument", "--workers", options.workers, "at least 1")
     return Workers(count=options.workers, ray=options.ray)
+
+
+def threads_of(options: argparse.Namespace) -> int:
+    """Threads that a training may take: as many as it was given workers, one a core at the most."""
+    cores = os.cpu_count() or 1
+    return min(workers_of(options).count or cores, cores)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

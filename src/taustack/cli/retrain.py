@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.output import add_workers, table, workers_of, write_json
+from taustack.cli.output import add_workers, table, threads_of, workers_of, write_json
 from taustack.errors import BadInput, TaustackError, while_writing
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def retrain(options: argparse.Namespace) -> int:
         raise BadInput("argument", "--updates", options.updates, "--epochs: this robot is an arm")
     if options.auto_promote and not options.watch:
         raise BadInput("argument", "--auto-promote", "without --watch", "--watch with it, or `taustack models promote`")
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads_of(options))
     robot = load_robot(options.robot)
     gate_suite(options, robot)  # refused before anything is learned
     registry = Registry(registry_root(options.registry), robot.name)

@@ -117,7 +117,7 @@ def from_logs(options: argparse.Namespace) -> int:
 
     robot = load_robot(options.task)
     data = gather(options.sources, robot)
-    layout = layout_of(robot, "joint_positions", options.tau_max)
+    layout = layout_of(robot, options.tau_max)
     replay = paths_of(data.runs, layout, robot.rates.control_dt)
     config = _config(options)
     source = json.dumps([sha256_of(path) for place in options.sources for path in sorted(place.iterdir() if place.is_dir() else [place]) if path.is_file()])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taustack.cli.output import workers_of
+from taustack.cli.output import threads_of, workers_of
 from taustack.errors import BadInput, while_writing
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def retrain_walks(options: argparse.Namespace) -> int:
     from taustack.retraining.walk_data import gather_walks
 
     _refuse_what_arms_have(options)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads_of(options))
     robot = load_legged(options.robot)
     _gate_suite(options, robot)  # refused before anything is learned
     registry = Registry(registry_root(options.registry), robot.name)
