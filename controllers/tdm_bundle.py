@@ -40,7 +40,7 @@ def tdm_of(bundle: Bundle, robot: RobotConfig) -> TDMBundle:
     path = bundle.folder / spec.file
     model = TDM(bundle.session(spec.file), path)
     found = model.contract.layout
-    expected = layout_of(robot, "joint_positions", found.tau_max)
+    expected = layout_of(robot, found.tau_max)
     for key in type(found).model_fields:
         if getattr(found, key) != getattr(expected, key):
             raise BundleRefused(path, f"layout.{key}", getattr(found, key), f"{getattr(expected, key)}, as robot.yaml has it")

@@ -39,7 +39,7 @@ def grid(task: DoubleIntegrator) -> tuple[FloatArray, ...]:
 def f_of(learner: TDMLearner, *arguments: FloatArray) -> FloatArray:
     """f (B, quantiles, ng), mean of the twins."""
     with torch.no_grad():
-        return learner.reach(*(torch.tensor(v, dtype=torch.float32) for v in arguments)).mean(0).double().numpy()
+        return learner.f(*(torch.tensor(v, dtype=torch.float32) for v in arguments)).mean(0).double().numpy()
 
 
 def exactness(config: TDMConfig, steps: int) -> tuple[dict[str, Any], TDMLearner]:

@@ -7,21 +7,31 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from taustack.errors import BadInput
 from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.task import GoalTask
 from taustack.models.tdm.train import Curve, Schedule, final_distances, train
 from taustack.sim.tdm_tasks.catalogue import make_task
 
+FloatArray = NDArray[np.float64]
+FULL = TDMConfig(learner="ddpg", actor_rate=1e-3, final_rates=0.1)
+PLAIN = TDMConfig(learner="ddpg", final_rates=0.1)
 TDMS = {
-    "tdm": TDMConfig(),
-    "tdm ddpg": TDMConfig(learner="ddpg"),
-    "tdm raw f": TDMConfig(residual=False),
-    "tdm no relabelling": TDMConfig(relabel=None),
-    "tdm 1 update": TDMConfig(updates_per_step=1),
+    "tdm": FULL,
+    "tdm td3": dataclasses.replace(FULL, learner="td3"),
+    "tdm no relabelling": dataclasses.replace(FULL, relabel=None),
+    "tdm 1 update": dataclasses.replace(FULL, updates_per_step=1),
+    "tdm without kinematics": PLAIN,
+    "tdm without kinematics, td3": dataclasses.replace(PLAIN, learner="td3"),
+    "tdm raw f": dataclasses.replace(PLAIN, residual=False),
 }
+WITHOUT_KINEMATICS = ("tdm without kinematics", "tdm without kinematics, td3", "tdm raw f")
 BASELINES = ("ddpg", "ddpg + her")
-ROWS = (*TDMS, *BASELINES)
+NOTHING_LEARNED = "kinematics alone"
+ROWS = (NOTHING_LEARNED, *TDMS, *BASELINES)
+DAMPING_M = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +48,45 @@ class Job:
 def run(job: Job) -> Curve:
     """Train and look; every row sees the same starts and goals in its evaluations."""
     task = make_task(job.task, job.tau_max)
+    if job.row == NOTHING_LEARNED:
+        return kinematics_alone(task, job)
+    if job.row in WITHOUT_KINEMATICS:
+        task = Stripped(task)
     if job.row in TDMS:
         return train(task, dataclasses.replace(TDMS[job.row], seed=job.seed), job.schedule)[2]
     return baseline(task, job)
+
+
+class Stripped:
+    """A task whose layout does not say how joints move and carry the goal: f begins from phi(s), or from nothing."""
+
+    def __init__(self, task: GoalTask) -> None:
+        self.name, self.steps = task.name, task.steps
+        self.layout = task.layout.model_copy(update={"free_motion": None})
+        self.reset, self.step = task.reset, task.step
+
+
+def kinematics_alone(task: GoalTask, job: Job) -> Curve:
+    """Resolved rate (Whitney 1969): damped least squares to the goal in the steps that are left; the same at all steps, for nothing is learned.
+
+    Raises:
+        BadInput: a task without kinematics.
+    """
+    layout, motion = task.layout, task.layout.free_motion
+    if motion is None or motion.tip is None:
+        raise BadInput("row", "", job.row, f"another row: {task.name} says nothing of its kinematics")
+    chain, limit = motion.tip.chain, np.array(layout.action_limit)
+    at = [layout.state.index(name) for name in motion.position]
+
+    def act(s: FloatArray, g: FloatArray, tau: int) -> FloatArray:
+        jacobian, tip = chain.jacobian(s[at])
+        way = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING_M**2 * np.eye(3), g - tip)
+        velocity = way / (layout.dt * (tau + 0.5))
+        return np.asarray(velocity / max(1.0, float((np.abs(velocity) / limit).max())))
+
+    found = final_distances(act, task, job.schedule.episodes, job.seed)
+    steps = list(range(job.schedule.evaluate_every, job.schedule.steps + 1, job.schedule.evaluate_every))
+    return Curve(steps=steps, distance=[float(found.mean())] * len(steps), worst=[float(found.max())] * len(steps), seconds=[0.0] * len(steps))
 
 
 def baseline(task: GoalTask, job: Job) -> Curve:

@@ -128,7 +128,7 @@ class ChainStep(nn.Module):
         s = starts[:, :, None].expand(-1, -1, count, -1).reshape(b * m * count, -1)
         g = q[:, :, None].expand(-1, -1, count, -1).reshape(b * m * count, n)
         tau = self.taus.expand(b, m, count).reshape(-1)
-        f = self.reach(s, self.policy(s, g, tau), g, tau)[0]
+        f = self.reach(s, self.policy(s, g, tau), g, tau, g)[0]
         return f.reshape(b, m, count, self.quantiles, n)  # type: ignore[no-any-return]
 
     def times(self, begins: Tensor, q: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:

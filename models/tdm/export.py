@@ -23,12 +23,12 @@ class TDMGraph(nn.Module):
 
     def __init__(self, learner: TDMLearner) -> None:
         super().__init__()
-        self.reach, self.policy = learner.reach, learner.policy
+        self.learner = learner
 
     def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        f = self.reach(s, a, g, tau).mean(0)
+        f = self.learner.f(s, a, g, tau).mean(0)
         q = -(g[:, None] - f).abs().mean(1)
-        return f, q, self.policy(s, g, tau)
+        return f, q, self.learner.policy(s, g, tau)
 
 
 def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str, about: Mapping[str, str] | None = None) -> tuple[TDMContract, dict[str, np.ndarray]]:

@@ -4,6 +4,9 @@ Target of the paper (its equation 4): the distance |phi(s') - g| where tau = 0, 
 tau - 1. No discount, no reward of the environment, no terminal. With twins the larger of the two distances is taken (TD3,
 Fujimoto et al. 2018). With quantiles f itself is bootstrapped: the state reached with tau steps left is distributed as that
 reached from s' with tau - 1 (quantile regression, Dabney et al. 2018).
+
+Losses tell distances in how far goals go in tau + 1 steps: by one scale for all tau, the last steps before a goal, where a
+centimetre matters, would weigh a sixteenth of the first.
 """
 
 from __future__ import annotations
@@ -64,16 +67,22 @@ class TDMLearner(nn.Module):
         batch = (torch.tensor(v, dtype=torch.float32)[None] for v in (s, g))
         return self.policy(*batch, torch.tensor([float(tau)]))[0].double().numpy()  # type: ignore[no-any-return]
 
+    def f(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """The goal-space state reached under the policy (twins, B, quantiles, ng): see `Reach`."""
+        found: Tensor = self.reach(s, a, g, tau, self.policy.wanted(s, g, tau))
+        return found
+
     def update(self, batch: Batch) -> tuple[float, float]:
         """One step of critic and policy; their losses."""
         s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
-        found = self.reach.atoms(s, a, g, tau)
+        with torch.no_grad():
+            wanted = self.policy.wanted(s, g, tau)
+        found = self.reach.atoms(s, a, g, tau, wanted)
         if self.config.quantiles:
             critic_loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
         else:
-            scale = self.normaliser.goal_std
-            distance = (g - found[:, :, 0]).abs()
-            critic_loss = huber_loss(distance / scale, (self._next_distance(s_next, g, tau) / scale).expand_as(distance), reduction="sum") / len(g)
+            unit, distance = self.normaliser.reach(tau), (g - found[:, :, 0]).abs()
+            critic_loss = huber_loss(distance / unit, (self._next_distance(s_next, g, tau) / unit).expand_as(distance), reduction="sum") / len(g)
         self.critic_optimiser.zero_grad(set_to_none=True)
         critic_loss.backward()
         self.critic_optimiser.step()
@@ -87,12 +96,12 @@ class TDMLearner(nn.Module):
         The action of quantiles is not smoothed: f would be the distribution of a robot whose actions are.
         """
         left = (tau - 1.0).clamp_min(0.0)
-        a = self.target_policy(s_next, g, left)
+        a, wanted = self.target_policy.choose(self.target_policy.before_tanh(s_next, g, left), s_next, g, left)
         if self.config.learner == "td3" and not self.config.quantiles:
             noise = torch.randn(a.shape, generator=self.noise) * SMOOTHING
             limit = self.target_policy.limit
             a = (a + noise.clamp(-SMOOTHING_BOUND, SMOOTHING_BOUND) * limit).clamp(-limit, limit)
-        return self.target_reach.atoms(s_next, a, g, left)
+        return self.target_reach.atoms(s_next, a, g, left, wanted)
 
     @torch.no_grad()
     def _next_distance(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
@@ -119,15 +128,26 @@ class TDMLearner(nn.Module):
     def _improve(self, s: Tensor, g: Tensor, tau: Tensor) -> float:
         """The policy towards less distance by the first twin."""
         raw = self.policy.before_tanh(s, g, tau)
-        action = self.policy.action(raw, s, g, tau)
+        action, wanted = self.policy.choose(raw, s, g, tau)
         self.reach.requires_grad_(False)
-        distance = (g[:, None] - self.reach(s, action, g, tau)[0]).abs().mean(1) / self.normaliser.goal_std
+        f = self._led_by(s, action, g, tau, wanted)
         self.reach.requires_grad_(True)
+        distance = (g[:, None] - f).abs().mean(1) / self.normaliser.reach(tau)
         loss = distance.sum(-1).mean() + self.config.saturation_penalty * raw.square().sum(-1).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.actor_optimiser.step()
         return float(loss.detach())
+
+    def _led_by(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor, wanted: Tensor) -> Tensor:
+        """f (B, quantiles or 1, ng) as the policy is to see it: all of it, or where joints carry the goal, what is known of it.
+
+        What is learned on top is then an account of what comes of the policy. To lead it as well does harm: with many steps left no single
+        action matters, for later ones make up for it, and what slope the network has there is noise.
+        """
+        if self.policy.places:
+            return self.reach.known(s, a, tau, wanted)[:, None]
+        return self.reach(s, a, g, tau, wanted)[0]  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from taustack.kinematics import KinematicChain
 from taustack.models.tdm.spec import TDMConfig
 from taustack.tdm_layout import FreeMotion, TDMLayout
 
@@ -59,8 +60,12 @@ class Normaliser(nn.Module):
         way = g - self.phi(s)
         left = (tau + 1.0).unsqueeze(-1)
         return torch.cat(
-            [(s - self.state_mean) / self.state_std, way / self.goal_std, torch.tanh(way / (self.step * left)), left / (self.tau_max + 1), 1 / left], -1
+            [(s - self.state_mean) / self.state_std, way / self.goal_std, torch.tanh(way / self.reach(tau)), left / (self.tau_max + 1), 1 / left], -1
         )
+
+    def reach(self, tau: Tensor) -> Tensor:
+        """How far each goal entry goes in tau + 1 steps (B, ng): what the networks tell ways in, and losses distances."""
+        return self.step * (tau + 1.0).unsqueeze(-1)
 
 
 class Layers(nn.Module):
@@ -85,7 +90,7 @@ class Layers(nn.Module):
 
 
 class Free(nn.Module):
-    """Where joints come that are moved by their actions alone: nearest to g within the limits of velocity and acceleration, exactly.
+    """Where joints come that are moved by their actions alone: nearest to wanted positions within the limits of velocity and acceleration, exactly.
 
     What f begins from where the layout has a `free_motion`; the network learns what the robot does otherwise.
     """
@@ -95,29 +100,30 @@ class Free(nn.Module):
 
     def __init__(self, layout: TDMLayout, free: FreeMotion) -> None:
         super().__init__()
-        self.dt, self.goal_index = layout.dt, list(layout.goal_index)
+        self.dt = layout.dt
+        self.position_index = [layout.state.index(name) for name in free.position or layout.goal]
         self.velocity_index = [layout.state.index(name) for name in free.velocity]
         self.register_buffer("velocity", torch.tensor(layout.action_limit, dtype=torch.float32))
         self.register_buffer("acceleration", torch.tensor(free.acceleration, dtype=torch.float32))
 
     def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """(B, ng) of s (B, ns), a (B, na), g (B, ng), tau (B,)."""
+        """Positions (B, na) of s (B, ns), a (B, na), wanted g (B, na), tau (B,)."""
         v, bound = s[:, self.velocity_index], self.acceleration * self.dt
         after = torch.minimum(torch.maximum(a, v - bound), v + bound)
-        p = s[:, self.goal_index] + 0.5 * self.dt * (v + after)
+        p = s[:, self.position_index] + 0.5 * self.dt * (v + after)
         seconds = (self.dt * tau)[:, None]
         return p + torch.minimum(torch.maximum(g - p, -self._furthest(-after, seconds)), self._furthest(after, seconds))
 
     def towards(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """The action (B, ng) that comes to g (B, ng) after tau + 1 steps at one velocity, or as near to that velocity as the joint can."""
+        """The action (B, na) that comes to g (B, na) after tau + 1 steps at one velocity, or as near to that velocity as the joint can."""
         v, bound = s[:, self.velocity_index], self.acceleration * self.dt
-        way = g - s[:, self.goal_index] - 0.5 * self.dt * v
+        way = g - s[:, self.position_index] - 0.5 * self.dt * v
         wanted = way / (self.dt * (tau + 0.5))[:, None]
         wanted = torch.minimum(torch.maximum(wanted, v - bound), v + bound)
         return torch.minimum(torch.maximum(wanted, -self.velocity), self.velocity)
 
     def _furthest(self, v: Tensor, seconds: Tensor) -> Tensor:
-        """Way (B, ng) that is made in so many seconds (B, 1) from velocities v: faster and faster, then at the limit."""
+        """Way (B, na) that is made in so many seconds (B, 1) from velocities v: faster and faster, then at the limit."""
         speeding = torch.minimum(((self.velocity - v) / self.acceleration).clamp_min(0.0), seconds)
         return v * speeding + 0.5 * self.acceleration * speeding**2 + self.velocity * (seconds - speeding)
 
@@ -140,25 +146,40 @@ class Reach(nn.Module):
         self.residual = config.residual
         self.normaliser = normaliser
         self.free = Free(layout, layout.free_motion) if layout.free_motion is not None else None
+        self.tip = tip_of(layout)
         self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
         self.net = Layers(self.twins, (normaliser.size + na, *config.hidden, self.ng * self.atoms_count))
 
-    def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """(twins, B, quantiles, ng) in physical units, of s (B, ns), a (B, na), g (B, ng), tau (B,)."""
-        atoms = self.atoms(s, a, g, tau)
+    def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor, wanted: Tensor) -> Tensor:
+        """(twins, B, quantiles, ng) in physical units, of s (B, ns), a (B, na), g (B, ng), tau (B,); wanted: see `Policy.wanted`."""
+        atoms = self.atoms(s, a, g, tau, wanted)
         return atoms if self.atoms_count == 1 else self.asked @ atoms
 
-    def atoms(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+    def atoms(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor, wanted: Tensor) -> Tensor:
         """(twins, B, ATOMS, ng), or one value in their place; otherwise as `forward`."""
         features = torch.cat([self.normaliser(s, g, tau), a / self.limit], -1)
         raw: Tensor = self.net(features.expand(self.twins, -1, -1)).unflatten(-1, (self.atoms_count, self.ng))
         if not self.residual:
             anywhere: Tensor = raw * self.normaliser.goal_std + self.normaliser.phi(self.normaliser.state_mean)
             return anywhere
-        reach = self.normaliser.step * (tau + 1.0)[:, None]
-        first = self.normaliser.phi(s) if self.free is None else self.free(s, a, g, tau)
-        near: Tensor = first[:, None] + raw * reach[:, None]
+        near: Tensor = self.known(s, a, tau, wanted)[:, None] + raw * self.normaliser.reach(tau)[:, None]
         return near
+
+    def known(self, s: Tensor, a: Tensor, tau: Tensor, wanted: Tensor) -> Tensor:
+        """What the network's answer is added to (B, ng): phi(s), or where free motion comes."""
+        if self.free is None:
+            return self.normaliser.phi(s)
+        joints: Tensor = self.free(s, a, wanted, tau)
+        if self.tip is None:
+            return joints
+        place: Tensor = self.tip.position(joints, torch)
+        return place
+
+
+def tip_of(layout: TDMLayout) -> KinematicChain | None:
+    """What a goal is the place of, if the layout says how joints carry it."""
+    motion = layout.free_motion
+    return motion.tip.chain if motion is not None and motion.tip is not None else None
 
 
 def atom_levels() -> Tensor:
@@ -187,7 +208,11 @@ def first_twin(reach: Reach) -> Reach:
 
 
 class Policy(nn.Module):
-    """pi: the action that leads nearest to g in tau + 1 steps. Where the layout has a `free_motion`, it begins from what is best in that."""
+    """pi: the action that leads nearest to g in tau + 1 steps. Where the layout has a `free_motion`, it begins from what is best in that.
+
+    Where goals are places of what joints carry, the network says which joint positions are wanted for a place: as ways from where the joints are, each told
+    as a share of what the joint goes in tau + 1 steps at its limit, so that what is near is told finely.
+    """
 
     limit: Tensor
 
@@ -196,6 +221,7 @@ class Policy(nn.Module):
         self.normaliser = normaliser
         self.register_buffer("limit", torch.tensor(layout.action_limit, dtype=torch.float32))
         self.free = Free(layout, layout.free_motion) if layout.free_motion is not None else None
+        self.places = tip_of(layout) is not None
         self.net = Layers(1, (normaliser.size, *config.hidden, len(layout.action)))
 
     def before_tanh(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
@@ -205,11 +231,19 @@ class Policy(nn.Module):
 
     def forward(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """Action (B, na) in physical units."""
-        return self.action(self.before_tanh(s, g, tau), s, g, tau)
+        return self.choose(self.before_tanh(s, g, tau), s, g, tau)[0]
 
-    def action(self, raw: Tensor, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
-        """The same of what the network says before tanh (B, na)."""
-        own = torch.tanh(raw) * self.limit
+    def wanted(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
+        """What free motion is on its way to: the goal itself, or the joint positions (B, na) that are to carry something there."""
+        return self.choose(self.before_tanh(s, g, tau), s, g, tau)[1] if self.places else g
+
+    def choose(self, raw: Tensor, s: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """Action (B, na) and what is wanted, of what the network says before tanh (B, na)."""
+        own = torch.tanh(raw)
         if self.free is None:
-            return own
-        return torch.minimum(torch.maximum(self.free.towards(s, g, tau) + own, -self.limit), self.limit)
+            return own * self.limit, g
+        if self.places:
+            wanted = s[:, self.free.position_index] + own * self.limit * (self.free.dt * (tau + 1.0))[:, None]
+            return self.free.towards(s, wanted, tau), wanted
+        action = self.free.towards(s, g, tau) + own * self.limit
+        return torch.minimum(torch.maximum(action, -self.limit), self.limit), g

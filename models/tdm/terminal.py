@@ -41,8 +41,9 @@ class TDMTerminal(nn.Module):
         super().__init__()
         layout = learner.layout
         n = len(layout.action)
-        if len(layout.goal) != 3 or layout.sizes[0] != 3 * n + 3:
-            raise BadInput("temporal difference model", "goal", list(layout.goal), "the end effector's x, y, z: `taustack train tdm ROBOT`")
+        if len(layout.goal) != 3 or layout.sizes[0] != 4 * n + 3:
+            found = f"goals {list(layout.goal)}, {layout.sizes[0]} entries of state"
+            raise BadInput("temporal difference model", "layout", found, f"the end effector's x, y, z and {4 * n + 3}: `taustack train tdm ROBOT`")
         self.learner, self.reach = learner, first_twin(learner.reach)
         self.middle = len(learner.config.quantiles) // 2
         self.taus = tuple(sorted({round(share * layout.tau_max) for share in LOOKS}))
@@ -50,11 +51,13 @@ class TDMTerminal(nn.Module):
     def forward(self, rollout: Rollout, xp: Any) -> Tensor:
         """See the class; xp is torch."""
         tip = xp.transpose(rollout.ee[:, -1], 0, 1)
-        s = xp.concatenate([xp.sin(rollout.q[-1]), xp.cos(rollout.q[-1]), rollout.u[-1], tip], -1)
+        s = xp.concatenate([xp.sin(rollout.q[-1]), xp.cos(rollout.q[-1]), rollout.u[-1], rollout.q[-1], tip], -1)
         count, k = len(self.taus), s.shape[0]
         s, g = s.repeat(count, 1), rollout.goal.expand(count * k, 3)
         tau = xp.tensor(self.taus, dtype=xp.float32).repeat_interleave(k)
-        f = self.reach(s, self.learner.policy(s, g, tau), g, tau)[0, :, self.middle]
+        policy = self.learner.policy
+        a, wanted = policy.choose(policy.before_tanh(s, g, tau), s, g, tau)
+        f = self.reach(s, a, g, tau, wanted)[0, :, self.middle]
         left = ((g - f) ** 2).sum(-1)
         cost: Tensor = xp.log(left + RESOLUTION_M**2).reshape(count, k).mean(0)
         return cost

@@ -16,7 +16,7 @@ from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
-from taustack.tdm_arm import joint_state, layout_of, reach_state
+from taustack.tdm_arm import joint_state, layout_of, reach_layout, reach_state
 
 FloatArray = NDArray[np.float64]
 CORNER = 0.9  # share of each joint's range that configurations are drawn from
@@ -61,8 +61,8 @@ class ArmReach:
     def __init__(self, robot: RobotConfig, scenario: Scenario | None = None, tau_max: int = 15, steps: int = 50) -> None:
         self.name = f"{robot.name}_reach"
         self.steps = steps
-        self.layout = layout_of(robot, "end_effector_position", tau_max)
         self._arm = Arm(robot, scenario)
+        self.layout = reach_layout(robot, self._arm.chain, tau_max)
 
     def reset(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """A free configuration, and a point in front of the robot."""
@@ -80,7 +80,7 @@ class ArmJoints:
     def __init__(self, robot: RobotConfig, scenario: Scenario | None = None, tau_max: int = 15, steps: int = 24) -> None:
         self.name = f"{robot.name}_joints"
         self.steps = steps
-        self.layout = layout_of(robot, "joint_positions", tau_max)
+        self.layout = layout_of(robot, tau_max)
         self._arm = Arm(robot, scenario)
 
     def reset(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.kinematics import KinematicChain
 from taustack.layout import RobotState
-from taustack.tdm_layout import FreeMotion, TDMLayout
+from taustack.tdm_layout import FreeMotion, TDMLayout, TipChain
 
 FloatArray = NDArray[np.float64]
 GoalSpace = Literal["end_effector_position", "joint_positions"]
@@ -18,24 +19,43 @@ STEP_S = {"end_effector_position": 0.05, "joint_positions": 0.1}
 """Joints have further to go: 16 steps of 0.1 s turn a joint by some 3 rad, the same of 0.05 s by half of it."""
 
 
-def layout_of(robot: RobotConfig, space: GoalSpace, tau_max: int) -> TDMLayout:
-    """State, goal and action of a robot's TDM; actions are velocities of the reference at the end of a step."""
+def layout_of(robot: RobotConfig, tau_max: int) -> TDMLayout:
+    """State, goal and action of a robot's TDM of joint positions; actions are velocities of the reference at the end of a step."""
     names = robot.joint_names
-    angles = (*(f"sin {n}" for n in names), *(f"cos {n}" for n in names))
-    if space == "end_effector_position":
-        state: tuple[str, ...] = (*angles, *(f"dq_ref {n}" for n in names), *(f"ee {a}" for a in AXES))
-        goal = state[-3:]
-    else:
-        state = (*angles, *(f"dq {n}" for n in names), *(f"lead {n}" for n in names), *(f"dq_ref {n}" for n in names), *(f"q {n}" for n in names))
-        goal = state[-robot.n :]
-    limit, acceleration = (tuple((robot.limit_fraction * robot.limits(what)).tolist()) for what in ("velocity", "acceleration"))
-    free = FreeMotion(velocity=tuple(f"dq_ref {n}" for n in names), acceleration=acceleration) if space == "joint_positions" else None
-    return TDMLayout(state=state, goal=goal, action=names, action_limit=limit, dt=STEP_S[space], tau_max=tau_max, free_motion=free)
+    state = (*_angles(names), *(f"dq {n}" for n in names), *(f"lead {n}" for n in names), *(f"dq_ref {n}" for n in names), *(f"q {n}" for n in names))
+    limit, acceleration = _limits(robot)
+    free = FreeMotion(velocity=tuple(f"dq_ref {n}" for n in names), acceleration=acceleration)
+    return TDMLayout(
+        state=state, goal=state[-robot.n :], action=names, action_limit=limit, dt=STEP_S["joint_positions"], tau_max=tau_max, free_motion=free
+    )  # fmt: skip
+
+
+def reach_layout(robot: RobotConfig, chain: KinematicChain, tau_max: int) -> TDMLayout:
+    """The same of a TDM whose goals are places of the end effector, which `chain` carries."""
+    names = robot.joint_names
+    state = (*_angles(names), *(f"dq_ref {n}" for n in names), *(f"q {n}" for n in names), *(f"ee {a}" for a in AXES))
+    limit, acceleration = _limits(robot)
+    free = FreeMotion(
+        velocity=tuple(f"dq_ref {n}" for n in names), acceleration=acceleration, position=tuple(f"q {n}" for n in names), tip=TipChain.of(chain)
+    )  # fmt: skip
+    return TDMLayout(
+        state=state, goal=state[-3:], action=names, action_limit=limit, dt=STEP_S["end_effector_position"], tau_max=tau_max, free_motion=free
+    )  # fmt: skip
+
+
+def _angles(names: tuple[str, ...]) -> tuple[str, ...]:
+    return (*(f"sin {n}" for n in names), *(f"cos {n}" for n in names))
+
+
+def _limits(robot: RobotConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of velocity and of acceleration, as planners may use them."""
+    velocity, acceleration = (tuple((robot.limit_fraction * robot.limits(what)).tolist()) for what in ("velocity", "acceleration"))
+    return velocity, acceleration
 
 
 def reach_state(state: RobotState) -> FloatArray:
-    """State (3 n + 3,) for goals of the end effector."""
-    return np.concatenate([np.sin(state.q), np.cos(state.q), state.dq_ref, state.ee])
+    """State (4 n + 3,) for goals of the end effector."""
+    return np.concatenate([np.sin(state.q), np.cos(state.q), state.dq_ref, state.q, state.ee])
 
 
 def joint_state(x: Any, xp: Any = np) -> Any:

@@ -5,11 +5,13 @@ Training writes it, the robot reads it: it travels in the metadata of `tdm.onnx`
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from taustack.config import Positive
+from taustack.kinematics import ChainJoint, ChainPoint, KinematicChain
 from taustack.strict_yaml import StrictModel
 
 METADATA = "taustack_tdm"  # key in the metadata of the graph
@@ -19,11 +21,44 @@ INPUTS = ("s", "a", "g", "tau")
 OUTPUTS = ("f", "q", "action")
 
 
+Vector = tuple[float, float, float]
+
+
+class JointFrame(StrictModel):
+    """See `taustack.kinematics.ChainJoint`."""
+
+    kind: Literal["revolute", "prismatic"]
+    rotation: tuple[Vector, Vector, Vector]
+    offset: Vector
+
+
+class TipChain(StrictModel):
+    """A goal of x, y, z is where the joints carry a point: its place in the frame of the last of them, and their frames from the base on."""
+
+    joints: tuple[JointFrame, ...] = Field(min_length=1)
+    last: int = Field(ge=0, description="index of the joint that carries the point")
+    point: Vector
+
+    @classmethod
+    def of(cls, chain: KinematicChain) -> TipChain:
+        """Of the tip of a chain."""
+        frames = [{"kind": j.kind, "rotation": j.rotation.tolist(), "offset": j.offset.tolist()} for j in chain.joints]
+        return cls.model_validate({"joints": frames, "last": chain.points[0].joint, "point": chain.points[0].position.tolist()}, strict=False)
+
+    @property
+    def chain(self) -> KinematicChain:
+        """With the tip as its one point."""
+        joints = tuple(ChainJoint(kind=j.kind, rotation=np.array(j.rotation), offset=np.array(j.offset)) for j in self.joints)
+        return KinematicChain(joints=joints, points=(ChainPoint(joint=self.last, position=np.array(self.point)),))
+
+
 class FreeMotion(StrictModel):
-    """Where goal entry i is moved by action i, the velocity it is to have at the end of a step: f begins from what such a joint can reach."""
+    """Joint i is moved by action i, the velocity it is to have at the end of a step: f begins from what such joints can reach."""
 
     velocity: tuple[str, ...] = Field(description="names of the state's entries that hold the velocities")
     acceleration: tuple[Positive, ...] = Field(description="limit of each")
+    position: tuple[str, ...] = Field(default=(), description="names of those that hold the positions; absent: the goal's own entries do")
+    tip: TipChain | None = Field(default=None, description="what a goal is the place of; absent: goals are positions")
 
 
 class TDMLayout(StrictModel):
@@ -45,9 +80,12 @@ class TDMLayout(StrictModel):
         if len(self.action_limit) != len(self.action):
             raise ValueError(f"action_limit: {len(self.action_limit)} values for {len(self.action)} actions")
         if (free := self.free_motion) is not None:
-            sizes = {len(free.velocity), len(free.acceleration), len(self.goal), len(self.action)}
-            if len(sizes) > 1 or not set(free.velocity) <= set(self.state):
-                raise ValueError("free_motion: one velocity among the state's entries and one acceleration for each goal entry and action")
+            position = free.position or self.goal
+            sizes = {len(free.velocity), len(free.acceleration), len(position), len(self.action)}
+            if len(sizes) > 1 or not {*free.velocity, *position} <= set(self.state):
+                raise ValueError("free_motion: one position and one velocity among the state's entries and one acceleration for each action")
+            if free.tip is not None and (len(free.tip.joints) != len(self.action) or len(self.goal) != 3):
+                raise ValueError("free_motion.tip: one joint for each action, and goals of x, y, z")
         return self
 
     @property

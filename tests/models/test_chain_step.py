@@ -30,7 +30,7 @@ HOME = np.array([0.0, 0.0, 0.0, -1.57079, 0.0, 1.57079, -0.7853])
 
 @pytest.fixture(scope="module")
 def learner(robot: RobotConfig) -> TDMLearner:
-    return TDMLearner(layout_of(robot, "joint_positions", 9), TDMConfig(hidden=(8, 8)))
+    return TDMLearner(layout_of(robot, 9), TDMConfig(hidden=(8, 8)))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_an_altered_training_or_one_of_another_robot_is_not_joined(written: Path
 @torch.no_grad()
 def test_the_policy_of_free_motion_comes_where_its_f_says(robot: RobotConfig) -> None:
     """Walked step by step, from anywhere to anywhere; a velocity limit within a step, which f knows and a step does not, is the difference."""
-    learner, rng, dt = TDMLearner(layout_of(robot, "joint_positions", 15), TDMConfig(hidden=(8,))), np.random.default_rng(0), 0.1
+    learner, rng, dt = TDMLearner(layout_of(robot, 15), TDMConfig(hidden=(8,))), np.random.default_rng(0), 0.1
     free = learner.policy.free
     assert free is not None
     start, g = (torch.tensor(rng.uniform(robot.q_min, robot.q_max, (200, robot.n)), dtype=torch.float32) for _ in range(2))

@@ -62,7 +62,7 @@ def test_f_and_q_of_the_double_integrator_are_within_five_per_cent_of_what_can_b
     s, a, g, tau = grid(task.layout)
     exact = reached(s, a, g, tau, task.layout.dt)
     with torch.no_grad():
-        found = learner.reach(*(torch.tensor(v, dtype=torch.float32) for v in (s, a, g, tau)))[:, :, 0].mean(0).numpy()
+        found = learner.f(*(torch.tensor(v, dtype=torch.float32) for v in (s, a, g, tau)))[:, :, 0].mean(0).numpy()
     span = (0.1 * task.layout.tau_max) ** 2  # width of the set reached in tau_max steps
     assert np.sqrt(np.mean((found - exact) ** 2)) <= 0.05 * span
     assert np.sqrt(np.mean((np.abs(g - found) - np.abs(g - exact)) ** 2)) <= 0.05 * span
@@ -90,7 +90,7 @@ def test_quantiles_are_met_by_noisy_walks() -> None:
         a = learner.act(s, g, tau)
         with torch.no_grad():
             asked = (torch.tensor(v, dtype=torch.float32)[None] for v in (s, a, g))
-            f = learner.reach(*asked, torch.tensor([float(tau)]))[0, 0, :, 0].numpy()
+            f = learner.f(*asked, torch.tensor([float(tau)]))[0, 0, :, 0].numpy()
         for left in range(tau, -1, -1):
             s = task.step(learner.act(s, g, left))
         below += s[0] <= f
@@ -139,7 +139,7 @@ def test_f_stays_a_state_in_metres_whatever_the_losses_are_scaled_by(quick: Trai
     learner = TDMLearner(DoubleIntegrator().layout, QUICK)
     learner.fit_normaliser(*quick[1].transitions())
     s = torch.tensor([[0.7, 0.1]])
-    f = learner.reach(s, torch.zeros(1, 1), torch.tensor([[-0.9]]), torch.tensor([15.0]))
+    f = learner.f(s, torch.zeros(1, 1), torch.tensor([[-0.9]]), torch.tensor([15.0]))
     assert float((f.detach() - 0.7).abs().max()) < 0.05
 
 
@@ -176,7 +176,7 @@ def test_the_graph_says_what_the_networks_say(quick: Trained, graph: Path) -> No
     s, a, g, tau = (v[:1] for v in grid(learner.layout))
     f, q = tdm.reach(s, a, g, tau)
     with torch.no_grad():
-        expected = learner.reach(*(torch.tensor(v, dtype=torch.float32) for v in (s, a, g, tau))).mean(0).numpy()
+        expected = learner.f(*(torch.tensor(v, dtype=torch.float32) for v in (s, a, g, tau))).mean(0).numpy()
     np.testing.assert_allclose(f, expected, atol=1e-5)
     np.testing.assert_allclose(q, -np.abs(g - f[:, 0]), atol=1e-6)
     np.testing.assert_allclose(tdm.act(s, g, tau)[0], learner.act(s[0], g[0], int(tau[0])), atol=1e-5)

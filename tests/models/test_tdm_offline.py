@@ -11,6 +11,7 @@ import torch
 
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
+from taustack.kinematics import KinematicChain
 from taustack.models.dataset import Run
 from taustack.models.tdm.learner import TDMLearner
 from taustack.models.tdm.networks import Free, first_twin
@@ -18,7 +19,9 @@ from taustack.models.tdm.offline import paths_of, train_offline
 from taustack.models.tdm.spec import TDMConfig
 from taustack.sim.collect import collect_run
 from taustack.sim.scenario import Scenario
-from taustack.tdm_arm import at_rest, joint_state, layout_of
+from taustack.sim.tdm_tasks.arm import ArmReach
+from taustack.tdm_arm import at_rest, joint_state, layout_of, reach_layout
+from taustack.tdm_layout import TDMLayout
 
 DT = 0.02
 QUICK = TDMConfig(hidden=(16, 16), batch=32, final_rates=0.1)
@@ -31,7 +34,7 @@ def runs(robot: RobotConfig) -> list[Run]:
 
 def test_free_motion_is_where_a_reference_at_its_limits_comes(robot: RobotConfig) -> None:
     """Against references that are ramped step by step at full acceleration, one way and the other."""
-    layout = layout_of(robot, "joint_positions", 12)
+    layout = layout_of(robot, 12)
     assert layout.free_motion is not None
     free, rng = Free(layout, layout.free_motion), np.random.default_rng(0)
     limit, bound = np.array(layout.action_limit), np.array(layout.free_motion.acceleration)
@@ -52,11 +55,11 @@ def test_free_motion_is_where_a_reference_at_its_limits_comes(robot: RobotConfig
 def test_states_at_rest_are_those_of_a_robot_that_stands(robot: RobotConfig) -> None:
     q = robot.home
     np.testing.assert_array_equal(joint_state(np.concatenate([q, 0 * q, q, 0 * q])), at_rest(q))
-    assert at_rest(q).shape == (len(layout_of(robot, "joint_positions", 5).state),)
+    assert at_rest(q).shape == (len(layout_of(robot, 5).state),)
 
 
 def test_paths_begin_at_every_control_step_and_hold_what_was_done(robot: RobotConfig, runs: list[Run]) -> None:
-    layout = layout_of(robot, "joint_positions", 15)
+    layout = layout_of(robot, 15)
     replay = paths_of(runs, layout, DT)
     s, s_next = replay.transitions()
     assert 0.8 * sum(len(run.u) for run in runs) < len(s) <= sum(len(run.u) for run in runs)
@@ -69,14 +72,14 @@ def test_paths_begin_at_every_control_step_and_hold_what_was_done(robot: RobotCo
 def test_runs_shorter_than_tau_are_refused_with_the_length_they_need(robot: RobotConfig, runs: list[Run]) -> None:
     short = [dataclasses.replace(run, x=run.x[:50], u=run.u[:49]) for run in runs]
     with pytest.raises(BadInput, match=r"0\.98 s in the longest of 2.*at least 1\.70 s"):
-        paths_of(short, layout_of(robot, "joint_positions", 15), DT)
+        paths_of(short, layout_of(robot, 15), DT)
     with pytest.raises(BadInput, match="longest of 0"):
-        paths_of([], layout_of(robot, "joint_positions", 15), DT)
+        paths_of([], layout_of(robot, 15), DT)
 
 
 def test_learning_from_runs_is_the_same_by_seed_and_after_a_kill(robot: RobotConfig, runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taustack.models.tdm.offline.LOOK_EVERY", 40)
-    layout = layout_of(robot, "joint_positions", 10)
+    layout = layout_of(robot, 10)
     replay = paths_of(runs, layout, DT)
     whole, curve = train_offline(replay, layout, QUICK, 100)
     assert curve.distance[-1] < curve.distance[0]
@@ -99,10 +102,44 @@ def test_learning_from_runs_is_the_same_by_seed_and_after_a_kill(robot: RobotCon
 
 
 def test_one_twin_alone_says_what_it_said_among_both(robot: RobotConfig) -> None:
-    layout = layout_of(robot, "joint_positions", 5)
+    layout = layout_of(robot, 5)
     learner = TDMLearner(layout, TDMConfig(hidden=(8, 8)))
     ns, ng, na = layout.sizes
     rng = torch.Generator().manual_seed(0)
     batch = [torch.randn(3, size, generator=rng) for size in (ns, na, ng)]
     tau = torch.tensor([0.0, 2.0, 5.0])
-    assert torch.allclose(first_twin(learner.reach)(*batch, tau)[0], learner.reach(*batch, tau)[0], atol=1e-6)
+    assert torch.allclose(first_twin(learner.reach)(*batch, tau, batch[2])[0], learner.f(*batch, tau)[0], atol=1e-6)
+
+
+def test_goals_that_are_places_begin_from_where_free_joints_carry_the_tip(robot: RobotConfig, chain: KinematicChain) -> None:
+    """Against the plant: the f of an untrained network is where the arm comes that does what its policy wants, but for a lag of the way."""
+    task, rng = ArmReach(robot), np.random.default_rng(0)
+    layout, n, tau = task.layout, robot.n, 7
+    assert TDMLayout.model_validate_json(layout.model_dump_json()) == layout
+    learner = TDMLearner(layout, TDMConfig(hidden=(8,)))
+    with torch.no_grad():  # it wants the same of each joint whatever the goal
+        learner.policy.net.weights[-1].zero_()
+        learner.policy.net.biases[-1].copy_(torch.tensor(rng.uniform(-0.2, 0.2, n)))
+    for _ in range(5):
+        s, g = task.reset(rng)
+        asked = [torch.tensor(v, dtype=torch.float32)[None] for v in (s, g)]
+        with torch.no_grad():
+            a, wanted = (
+                v[0].double().numpy()
+                for v in learner.policy.choose(learner.policy.before_tanh(*asked, torch.tensor([float(tau)])), *asked, torch.tensor([float(tau)]))
+            )
+            given = [torch.tensor(v, dtype=torch.float32)[None] for v in (s, a, wanted)]
+            f = learner.reach.known(given[0], given[1], torch.tensor([float(tau)]), given[2])[0].numpy()
+        np.testing.assert_allclose(a, (wanted - s[-3 - n : -3]) / (layout.dt * (tau + 0.5)), atol=1e-5)  # at rest, and slow enough
+        begun = s[-3:]
+        for left in range(tau, -1, -1):
+            s = task.step((wanted - s[-3 - n : -3]) / (layout.dt * (left + 0.5)))
+        np.testing.assert_allclose(f, chain.position(wanted), atol=1e-5)
+        assert np.linalg.norm(f - s[-3:]) < 0.15 * np.linalg.norm(f - begun)
+
+
+def test_a_chain_that_does_not_fit_is_refused_by_key(robot: RobotConfig, chain: KinematicChain) -> None:
+    layout = reach_layout(robot, chain, 5).model_dump()
+    layout["free_motion"]["tip"]["joints"] = layout["free_motion"]["tip"]["joints"][1:]
+    with pytest.raises(ValueError, match="one joint for each action, and goals of x, y, z"):
+        TDMLayout.model_validate(layout)

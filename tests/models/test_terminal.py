@@ -15,19 +15,20 @@ from taustack.config import RobotConfig, TaskConfig
 from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI
 from taustack.errors import BadInput, BundleRefused
+from taustack.kinematics import KinematicChain
 from taustack.manifest import MANIFEST, sha256_of
 from taustack.models.again import carried_terminal
 from taustack.models.tdm.learner import TDMLearner
 from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.terminal import RESOLUTION_M, TERMINAL_FILE, TDMTerminal, read_terminal, write_terminal
 from taustack.rollout import Rollout
-from taustack.tdm_arm import layout_of
+from taustack.tdm_arm import layout_of, reach_layout
 
 pytestmark = pytest.mark.no_cover  # tracing makes the ONNX exporter three times as slow
 
 
-def terminal_of(robot: RobotConfig) -> TDMTerminal:
-    return TDMTerminal(TDMLearner(layout_of(robot, "end_effector_position", 15), TDMConfig(hidden=(16, 16))))
+def terminal_of(robot: RobotConfig, chain: KinematicChain) -> TDMTerminal:
+    return TDMTerminal(TDMLearner(reach_layout(robot, chain, 15), TDMConfig(hidden=(16, 16))))
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,8 @@ def ended(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @torch.no_grad()
-def test_the_term_is_the_distance_that_the_networks_leave(robot: RobotConfig, tmp_path: Path) -> None:
-    term, rng, n, k = terminal_of(robot), np.random.default_rng(0), robot.n, 5
+def test_the_term_is_the_distance_that_the_networks_leave(robot: RobotConfig, chain: KinematicChain, tmp_path: Path) -> None:
+    term, rng, n, k = terminal_of(robot, chain), np.random.default_rng(0), robot.n, 5
     write_terminal(tmp_path / TERMINAL_FILE, term)
     again = read_terminal(tmp_path / TERMINAL_FILE)
     q, u, ee, goal = (torch.tensor(rng.normal(size=shape), dtype=torch.float32) for shape in ((4, k, n), (4, k, n), (3, 4, k), (3,)))
@@ -50,9 +51,9 @@ def test_the_term_is_the_distance_that_the_networks_leave(robot: RobotConfig, tm
     found = term(Rollout(**seen), torch)  # type: ignore[arg-type]
     expected = torch.zeros(k)
     for tau in (4.0, 9.0, 15.0):
-        s = torch.cat([torch.sin(q[-1]), torch.cos(q[-1]), u[-1], ee[:, -1].T], 1)
+        s = torch.cat([torch.sin(q[-1]), torch.cos(q[-1]), u[-1], q[-1], ee[:, -1].T], 1)
         g, left = goal.expand(k, 3), torch.full((k,), tau)
-        f = term.learner.reach(s, term.learner.policy(s, g, left), g, left)[0, :, 0]
+        f = term.learner.f(s, term.learner.policy(s, g, left), g, left)[0, :, 0]
         expected += torch.log(((goal - f) ** 2).sum(1) + RESOLUTION_M**2) / 3
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(again(Rollout(**seen), torch), found)  # type: ignore[arg-type]
@@ -64,8 +65,8 @@ def test_what_is_no_such_model_is_refused(robot: RobotConfig, tmp_path: Path) ->
     for name in ("x.npz", "y.npz", "z.npz"):
         with pytest.raises(BundleRefused, match=name):
             read_terminal(tmp_path / name)
-    with pytest.raises(BadInput, match="the end effector's x, y, z"):
-        TDMTerminal(TDMLearner(layout_of(robot, "joint_positions", 15), TDMConfig(hidden=(8,))))
+    with pytest.raises(BadInput, match="the end effector's x, y, z and 31"):
+        TDMTerminal(TDMLearner(layout_of(robot, 15), TDMConfig(hidden=(8,))))
 
 
 def test_a_task_that_asks_for_it_ends_in_it_and_no_other(ended: Path, robot: RobotConfig, task: TaskConfig) -> None:
