@@ -8,6 +8,7 @@ import random
 import resource
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from taustack.bags.reader import decoded, open_bag
 from taustack.bags.recorder import Recorder
 from taustack.bags.recover import recover
 from taustack.bags.types import definition, typestore
-from taustack.bags.writer import BagTopic, BagWriter
+from taustack.bags.writer import FLUSH_S, LONGEST_S, BagTopic, BagWriter
 from taustack.cli import main
 from taustack.config import RobotConfig
 from taustack.errors import BadInput
@@ -210,6 +211,24 @@ def test_long_bags_are_split_and_stay_one(tmp_path: Path, bag: Path) -> None:
 
 
 TOPIC = (BagTopic(name="/track", type="taustack_msgs/msg/Track"),)
+
+
+def test_the_index_of_a_file_stays_under_a_megabyte(tmp_path: Path) -> None:
+    """It is in memory until the file ends: as many chunks as one file takes by default, of as many topics as a robot has."""
+    topics = tuple(BagTopic(name=f"/topic{i}", type="std_msgs/msg/String") for i in range(14))
+    writer = BagWriter(tmp_path / "bag", topics, {})
+    tracemalloc.start()
+    try:
+        for chunk in range(round(LONGEST_S / FLUSH_S)):
+            for topic in topics:
+                writer.write(topic.name, bytes(100), chunk, chunk)
+            writer.flush()
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        writer.close()
+    assert len(writer.files) == 1
+    assert grown < 1e6
 
 
 def test_the_recorder_counts_what_a_slow_disk_costs_and_never_waits(tmp_path: Path) -> None:

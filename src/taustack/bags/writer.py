@@ -19,7 +19,7 @@ from taustack.errors import BadInput
 METADATA = "metadata.yaml"
 CHUNK_BYTES = 256 << 10  # the index of a file grows in memory by about 1 KiB a chunk until the file ends
 FLUSH_S = 0.5  # a chunk is finished after this long, however small it is, so that little is lost with an unfinished one
-LONGEST_S = 600.0
+LONGEST_S = 180.0  # so that this index takes half a megabyte at the most, and a process that logs for hours does not grow
 LARGEST_BYTES = 512 << 20
 PROFILE, LIBRARY = "ros2", "taustack"
 
