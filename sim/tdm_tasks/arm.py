@@ -30,7 +30,8 @@ class Arm:
         self.plant = MujocoPlant(robot, scenario or Scenario())
         model = compile_model(robot)
         self.chain: KinematicChain = chain_from_model(model, robot)
-        self._safety = SafetyFilter(robot, 1.0 / robot.rates.tracker_hz, keep_out_from_model(model, robot))
+        self._keep_out = keep_out_from_model(model, robot)
+        self._safety = SafetyFilter(robot, 1.0 / robot.rates.tracker_hz, self._keep_out)
         self._reference = Reference.at_rest(robot.home)
 
     def reset(self, rng: np.random.Generator, share: float) -> RobotState:
@@ -41,11 +42,11 @@ class Arm:
         return self.plant.read()
 
     def free_configuration(self, rng: np.random.Generator, share: float) -> FloatArray:
-        """Joint positions (n,) that touch nothing."""
+        """Joint positions (n,) that touch nothing, and outside the margin in which the safety filter lets a robot move only back."""
         robot = self.robot
         while True:
             q = robot.home + share * rng.uniform(robot.q_min - robot.home, robot.q_max - robot.home)
-            if not self.plant.in_collision(q):
+            if not self.plant.in_collision(q) and self._keep_out.distances(q[None]).min() >= self._safety.margin:
                 return np.asarray(q)
 
     def step(self, a: FloatArray, dt: float) -> RobotState:

@@ -17,6 +17,8 @@ from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.task import GoalTask
 from taustack.models.tdm.train import Schedule
 from taustack.models.tdm.train import train as train_model
+from taustack.sim.keep_out import keep_out_from_model
+from taustack.sim.mjcf import compile_model
 from taustack.sim.tdm_tasks.arm import ArmReach
 from taustack.sim.tdm_tasks.catalogue import make_task
 from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS
@@ -76,6 +78,14 @@ def test_no_action_moves_an_arm_beyond_its_limits(robot: RobotConfig) -> None:
             state = task._arm.plant.read()
             assert ((state.q >= robot.q_min) & (state.q <= robot.q_max)).all()
             assert (np.abs(state.dq) <= robot.limits("velocity")).all()
+
+
+def test_no_episode_begins_where_the_safety_filter_lets_an_arm_move_only_back(robot: RobotConfig) -> None:
+    """One in two hundred did, nearer to the wall of its cell than the margin: it was held where it stood, whatever the policy."""
+    arm, rng = ArmReach(robot)._arm, np.random.default_rng(0)
+    starts = np.array([arm.free_configuration(rng, 0.5) for _ in range(1000)])
+    keep_out = keep_out_from_model(compile_model(robot), robot)
+    assert keep_out.distances(starts).min() >= robot.safety.margin
 
 
 def test_an_arm_learns_to_reach_from_its_kinematics_in_a_few_hundred_steps(robot: RobotConfig) -> None:
