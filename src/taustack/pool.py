@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from taustack.errors import TaustackError
+from taustack.parent import die_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,7 +44,8 @@ def run_all(
             on_done(1)
         return results
     # Spawned, not forked: the parent has threads and sessions that a child must not share.
-    with multiprocessing.get_context("spawn").Pool(count) as pool:
+    # A parent that is killed takes them along: each would go on with its call, and the calls that wait, for as long as those take.
+    with multiprocessing.get_context("spawn").Pool(count, die_with_parent, (signal.SIGKILL,)) as pool:
         for result in pool.imap(function, items):
             results.append(result)
             on_done(1)

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from taustack.launching.dds_memory import sweep_dead_memory
 from taustack.launching.launch_file import LaunchSpec, NodeSpec
-from taustack.launching.parent import die_with_parent
 from taustack.launching.ros_environment import executable, ros_environment
 from taustack.launching.terminal import Terminal
+from taustack.parent import die_with_parent
 from taustack.shared_memory import remove_session, sweep_dead_sessions
 from taustack.stop_flag import StopFlag
 
@@ -138,7 +139,7 @@ class Runner:
         command = [str(executable(node.package, node.executable)), "--ros-args", *remaps, *parameters]
         process = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, preexec_fn=die_with_parent(signal.SIGTERM),
+            start_new_session=True, preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )  # fmt: skip
         printer = threading.Thread(target=self._print, args=(node.name, process), daemon=True)
         printer.start()

@@ -14,10 +14,11 @@ import sys
 import termios
 import time
 import tty
+from functools import partial
 from typing import IO
 
 from taustack.controllers.wire import Request, pack_request, writer
-from taustack.launching.parent import die_with_parent
+from taustack.parent import die_with_parent
 from taustack.realtime import ask_for_real_time, real_time_wanted
 from taustack.shared_memory import session_folder
 
@@ -40,7 +41,7 @@ class Terminal:
         self._saved = termios.tcgetattr(sys.stdin) if self._interactive else None
         command = [sys.executable, "-m", "taustack.launching.terminal", session, *(["--keys"] if self._interactive else [])]
         read, self._write = os.pipe()
-        self.process = subprocess.Popen([*command, str(read)], pass_fds=(read,), preexec_fn=die_with_parent(signal.SIGKILL))
+        self.process = subprocess.Popen([*command, str(read)], pass_fds=(read,), preexec_fn=partial(die_with_parent, signal.SIGKILL))
         os.close(read)
         if self._interactive:
             print(f"[up] {HELP}", file=out, flush=True)
