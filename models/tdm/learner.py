@@ -5,8 +5,8 @@ tau - 1. No discount, no reward of the environment, no terminal. With twins the 
 Fujimoto et al. 2018). With quantiles f itself is bootstrapped: the state reached with tau steps left is distributed as that
 reached from s' with tau - 1 (quantile regression, Dabney et al. 2018).
 
-Losses tell distances in how far goals go in tau + 1 steps: by one scale for all tau, the last steps before a goal, where a
-centimetre matters, would weigh a sixteenth of the first.
+Losses tell distances in how far goals go in tau + 1 steps (`unit: reach`): by one scale for all tau, the last steps before a goal,
+where a centimetre matters, weigh a sixteenth of the first.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class TDMLearner(nn.Module):
         if self.config.quantiles:
             critic_loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
         else:
-            unit, distance = self.normaliser.reach(tau), (g - found[:, :, 0]).abs()
+            unit, distance = self._unit(tau), (g - found[:, :, 0]).abs()
             critic_loss = huber_loss(distance / unit, (self._next_distance(s_next, g, tau) / unit).expand_as(distance), reduction="sum") / len(g)
         self.critic_optimiser.zero_grad(set_to_none=True)
         critic_loss.backward()
@@ -132,12 +132,16 @@ class TDMLearner(nn.Module):
         self.reach.requires_grad_(False)
         f = self._led_by(s, action, g, tau, wanted)
         self.reach.requires_grad_(True)
-        distance = (g[:, None] - f).abs().mean(1) / self.normaliser.reach(tau)
+        distance = (g[:, None] - f).abs().mean(1) / self._unit(tau)
         loss = distance.sum(-1).mean() + self.config.saturation_penalty * raw.square().sum(-1).mean()
         self.actor_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.actor_optimiser.step()
         return float(loss.detach())
+
+    def _unit(self, tau: Tensor) -> Tensor:
+        """What losses divide distances by: (B, ng) or (ng,)."""
+        return self.normaliser.reach(tau) if self.config.unit == "reach" else self.normaliser.goal_std
 
     def _led_by(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor, wanted: Tensor) -> Tensor:
         """f (B, quantiles or 1, ng) as the policy is to see it: all of it, or where joints carry the goal, what is known of it.

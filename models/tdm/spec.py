@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Learner = Literal["td3", "ddpg"]
+Unit = Literal["reach", "spread"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class TDMConfig:
     """Of the state reached, for each goal entry; none: one value, for dynamics without noise."""
     residual: bool = True
     """f = phi(s) + Delta; without it f is what the network says, about twice the error."""
+    unit: Unit = "reach"
+    """What losses tell distances in: how far a goal goes in tau + 1 steps, or its spread over the data, the same for all tau."""
     relabel: Relabel | None = field(default_factory=Relabel)
     """None: a transition is learned with the goal and tau that it was made with."""
     batch: int = 128

@@ -161,9 +161,11 @@ def from_logs(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> TDMConfig:
     from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, Relabel, TDMConfig
 
+    joints = options.goal_space == "joint_positions"
     return TDMConfig(
         hidden=tuple(options.hidden), updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed,
-        actor_rate=options.actor_rate, final_rates=options.final_rates, relabel=WITHOUT_HINDSIGHT if options.quantiles else Relabel(),
+        actor_rate=options.actor_rate, final_rates=options.final_rates, unit="spread" if joints else "reach",
+        relabel=WITHOUT_HINDSIGHT if options.quantiles else Relabel(),
     )  # fmt: skip
 
 
