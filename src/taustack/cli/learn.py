@@ -28,7 +28,8 @@ def add(commands: Any) -> None:
     dynamics.add_argument("robot", help="robot, by name or folder")
     dynamics.add_argument("--data", type=Path, required=True, help="folder of the dataset")
     _train_arguments(dynamics)
-    dynamics.set_defaults(function=train_dynamics)
+    dynamics.add_argument("--workers", type=int, help="threads of the training (default: one a core)")
+    dynamics.set_defaults(function=train_dynamics, ray="")
 
     bundle = kinds.add_parser("bundle", help="collect, train and export: a bundle from nothing")
     _collect_arguments(bundle)
