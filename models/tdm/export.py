@@ -23,12 +23,13 @@ class TDMGraph(nn.Module):
 
     def __init__(self, learner: TDMLearner) -> None:
         super().__init__()
-        self.learner = learner
+        self.reach, self.policy = learner.reach, learner.policy
 
     def forward(self, s: Tensor, a: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        f = self.learner.f(s, a, g, tau).mean(0)
+        action, wanted = self.policy.decide(s, g, tau)
+        f = self.reach(s, a, g, tau, wanted).mean(0)
         q = -(g[:, None] - f).abs().mean(1)
-        return f, q, self.learner.policy(s, g, tau)
+        return f, q, action
 
 
 def write_tdm(path: Path, learner: TDMLearner, replay: Replay, task: str, about: Mapping[str, str] | None = None) -> tuple[TDMContract, dict[str, np.ndarray]]:

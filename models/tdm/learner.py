@@ -96,7 +96,7 @@ class TDMLearner(nn.Module):
         The action of quantiles is not smoothed: f would be the distribution of a robot whose actions are.
         """
         left = (tau - 1.0).clamp_min(0.0)
-        a, wanted = self.target_policy.choose(self.target_policy.before_tanh(s_next, g, left), s_next, g, left)
+        a, wanted = self.target_policy.decide(s_next, g, left)
         if self.config.learner == "td3" and not self.config.quantiles:
             noise = torch.randn(a.shape, generator=self.noise) * SMOOTHING
             limit = self.target_policy.limit

@@ -231,11 +231,15 @@ class Policy(nn.Module):
 
     def forward(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """Action (B, na) in physical units."""
-        return self.choose(self.before_tanh(s, g, tau), s, g, tau)[0]
+        return self.decide(s, g, tau)[0]
+
+    def decide(self, s: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """Action (B, na), and what is wanted."""
+        return self.choose(self.before_tanh(s, g, tau), s, g, tau)
 
     def wanted(self, s: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """What free motion is on its way to: the goal itself, or the joint positions (B, na) that are to carry something there."""
-        return self.choose(self.before_tanh(s, g, tau), s, g, tau)[1] if self.places else g
+        return self.decide(s, g, tau)[1] if self.places else g
 
     def choose(self, raw: Tensor, s: Tensor, g: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
         """Action (B, na) and what is wanted, of what the network says before tanh (B, na)."""

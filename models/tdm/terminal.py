@@ -55,8 +55,7 @@ class TDMTerminal(nn.Module):
         count, k = len(self.taus), s.shape[0]
         s, g = s.repeat(count, 1), rollout.goal.expand(count * k, 3)
         tau = xp.tensor(self.taus, dtype=xp.float32).repeat_interleave(k)
-        policy = self.learner.policy
-        a, wanted = policy.choose(policy.before_tanh(s, g, tau), s, g, tau)
+        a, wanted = self.learner.policy.decide(s, g, tau)
         f = self.reach(s, a, g, tau, wanted)[0, :, self.middle]
         left = ((g - f) ** 2).sum(-1)
         cost: Tensor = xp.log(left + RESOLUTION_M**2).reshape(count, k).mean(0)

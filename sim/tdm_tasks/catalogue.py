@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from taustack.config import load_robot
 from taustack.errors import UnknownName
 from taustack.models.tdm.task import GoalTask
-from taustack.robot_folders import robot_folders
+from taustack.robot_folders import is_robot, robot_folders
 from taustack.sim.scenario import load_scenario
 from taustack.sim.tdm_tasks.arm import ArmJoints, ArmReach
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator
@@ -30,7 +29,7 @@ def make_task(name: str, tau_max: int, scenario: str = "nominal", goal_space: Go
         return SMALL[name](tau_max=tau_max)
     if name in TASKS:
         return GymnasiumTask(name, tau_max)
-    if name not in robot_folders() and not (Path(name) / "robot.yaml").is_file():
+    if not is_robot(name):
         raise UnknownName("task or robot", name, [*SMALL, *TASKS, *robot_folders()])
     robot = load_robot(name)
     kind = ArmReach if goal_space == "end_effector_position" else ArmJoints

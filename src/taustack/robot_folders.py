@@ -11,6 +11,11 @@ from taustack.strict_yaml import read_mapping
 PACKAGE_ROBOTS = Path(__file__).resolve().parent / "robots"
 
 
+def is_robot(name: str) -> bool:
+    """True if a robot has this name, or lies in this folder."""
+    return name in robot_folders() or (Path(name) / "robot.yaml").is_file()
+
+
 def robot_folders() -> dict[str, Path]:
     """Every robot that can be named: TAUSTACK_ROBOTS (folders, colon-separated) before the shipped ones."""
     roots = [Path(part) for part in os.environ.get("TAUSTACK_ROBOTS", "").split(":") if part] + [PACKAGE_ROBOTS]

@@ -124,10 +124,7 @@ def test_goals_that_are_places_begin_from_where_free_joints_carry_the_tip(robot:
         s, g = task.reset(rng)
         asked = [torch.tensor(v, dtype=torch.float32)[None] for v in (s, g)]
         with torch.no_grad():
-            a, wanted = (
-                v[0].double().numpy()
-                for v in learner.policy.choose(learner.policy.before_tanh(*asked, torch.tensor([float(tau)])), *asked, torch.tensor([float(tau)]))
-            )
+            a, wanted = (v[0].double().numpy() for v in learner.policy.decide(*asked, torch.tensor([float(tau)])))
             given = [torch.tensor(v, dtype=torch.float32)[None] for v in (s, a, wanted)]
             f = learner.reach.known(given[0], given[1], torch.tensor([float(tau)]), given[2])[0].numpy()
         np.testing.assert_allclose(a, (wanted - s[-3 - n : -3]) / (layout.dt * (tau + 0.5)), atol=1e-5)  # at rest, and slow enough

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, write_json
 from taustack.errors import BadInput
-from taustack.robot_folders import robot_folders
+from taustack.robot_folders import is_robot
 
 if TYPE_CHECKING:
     from taustack.models.tdm.learner import TDMLearner
@@ -67,8 +67,7 @@ def train_tdm(options: argparse.Namespace) -> int:
 
 
 def _choose_what_was_left_open(options: argparse.Namespace) -> None:
-    robot = options.task in robot_folders() or (Path(options.task) / "robot.yaml").is_file()
-    places = robot and options.goal_space == GOAL_SPACES[0]
+    places = is_robot(options.task) and options.goal_space == GOAL_SPACES[0]
     chosen = {
         "hidden": SMALL if options.goal_space == "joint_positions" else LARGE,
         "steps": UPDATES_FROM_LOGS if options.sources else STEPS,
