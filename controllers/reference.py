@@ -1,16 +1,15 @@
-"""The reference that the impedance law follows, and its jerk-limited steps and stops (Ruckig, Berscheid and Kroeger 2021)."""
+"""The reference that the impedance law follows, and its jerk-limited steps and stops."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import BOOL, FLOAT, NEW_MATRIX, VECTOR, compiled
+from taustack.controllers.compiled import BOOL, VECTOR, compiled
+from taustack.controllers.filter_step import HIGHEST, LOWEST, fastest_stop, stop_along, stop_at, stop_duration, towards
 
 FloatArray = NDArray[np.float64]
 STILL_VELOCITY = 1e-4  # [rad/s or m/s] under which a reference rests
@@ -36,10 +35,6 @@ class Reference:
         """True if it moves by less than 1e-4 a second."""
         return _rests(self.dq, self.ddq)
 
-    def with_joints(self, other: Reference, chosen: NDArray[np.bool_]) -> Reference:
-        """This reference, with the chosen joints (n,) taken from another one."""
-        return Reference(q=np.where(chosen, other.q, self.q), dq=np.where(chosen, other.dq, self.dq), ddq=np.where(chosen, other.ddq, self.ddq))
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceLimits:
@@ -63,26 +58,35 @@ class ReferenceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class StopPath:
-    """The fastest stop within the limits from a reference: where it goes, each joint for itself."""
+    """The fastest stop within the limits from a reference, each joint for itself. stop (7, n): see `filter_step.fastest_stop`."""
 
-    trajectory: Trajectory
-    lowest: FloatArray
-    highest: FloatArray
+    start: Reference
+    stop: FloatArray
+
+    @property
+    def lowest(self) -> FloatArray:
+        """The lowest positions on the way (n,)."""
+        return np.asarray(self.stop[LOWEST])
+
+    @property
+    def highest(self) -> FloatArray:
+        """The highest positions on the way (n,)."""
+        return np.asarray(self.stop[HIGHEST])
 
     def at(self, t: float) -> Reference:
         """The reference t [s] after the start of the stop."""
-        q, dq, ddq = self.trajectory.at_time(t)
-        return Reference(q=np.array(q), dq=np.array(dq), ddq=np.array(ddq))
+        q, dq, ddq = stop_at(self.start.q, self.start.dq, self.start.ddq, self.stop, t)
+        return Reference(q=q, dq=dq, ddq=ddq)
 
     def along(self) -> FloatArray:
         """Positions (3, n) at a third, two thirds and the end of the stop."""
-        duration = self.trajectory.duration
-        return np.array([self.trajectory.at_time(share * duration)[0] for share in (0.33, 0.67, 1.0)])
+        along: FloatArray = stop_along(self.start.q, self.start.dq, self.start.ddq, self.stop)
+        return along
 
     @property
     def duration(self) -> float:
         """Time to rest [s]."""
-        return float(self.trajectory.duration)
+        return float(stop_duration(self.stop))
 
 
 class JerkLimited:
@@ -95,83 +99,22 @@ class JerkLimited:
     """
 
     def __init__(self, limits: ReferenceLimits, dt: float) -> None:
-        n = len(limits.velocity)
         self.dt, self.acceleration, self.jerk = dt, limits.acceleration, limits.jerk
         self.step_of_acceleration = 0.5 * limits.jerk * dt
         self.gain = np.minimum(0.5 * limits.jerk / (2 * limits.acceleration), 0.5 / dt)
-        self._zero = [0.0] * n
-        self._generator = Ruckig(n, dt)
-        self._input = InputParameter(n)
-        self._input.control_interface = ControlInterface.Velocity
-        self._input.synchronization = Synchronization.No
-        self._input.max_acceleration = limits.acceleration.tolist()
-        self._input.max_jerk = limits.jerk.tolist()
 
     def towards(self, start: Reference, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray) -> Reference:
         """One tick towards velocity dq (n,) with slope ddq (n,) at its end, between velocity bounds low and high (n,)."""
-        q, v, a = _towards(
+        q, v, a = towards(
             start.q, start.dq, start.ddq, dq, ddq, low, high, self.gain, self.acceleration, self.step_of_acceleration, self.dt,
         )  # fmt: skip
         return Reference(q=q, dq=v, ddq=a)
 
     def stop(self, start: Reference) -> StopPath:
         """The fastest stop."""
-        given, trajectory = self._input, Trajectory(len(self._zero))
-        given.current_position, given.current_velocity, given.current_acceleration = start.q.tolist(), start.dq.tolist(), start.ddq.tolist()
-        given.target_velocity, given.target_acceleration = self._zero, self._zero
-        self._generator.calculate(given, trajectory)
-        end = np.array(trajectory.at_time(trajectory.duration)[0])
-        lowest, highest = _extremes(start.q, start.dq, start.ddq, end, self.jerk)
-        return StopPath(trajectory=trajectory, lowest=lowest, highest=highest)
+        return StopPath(start=start, stop=fastest_stop(start.q, start.dq, start.ddq, self.acceleration, self.jerk))
 
 
 @compiled(BOOL, VECTOR, VECTOR)
 def _rests(dq: FloatArray, ddq: FloatArray) -> bool:
     return bool((np.abs(dq) < STILL_VELOCITY).all() and (np.abs(ddq) < STILL_ACCELERATION).all())
-
-
-@compiled(FLOAT, FLOAT, FLOAT, FLOAT)
-def _clamp(value: float, low: float, high: float) -> float:
-    return min(max(value, low), high)
-
-
-@compiled(NEW_MATRIX, *[VECTOR] * 10, FLOAT)
-def _towards(
-    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray,
-    gain: FloatArray, a_max: FloatArray, step_of_acceleration: FloatArray, dt: float,
-) -> FloatArray:  # fmt: skip
-    """Position, velocity, acceleration (3, n) after one tick, each joint for itself. Jerk comes last: no bound on the velocity may break it."""
-    after = np.empty((3, len(q)))
-    q_new, v_new, a_new = after[0], after[1], after[2]
-    for i in range(len(q)):
-        wanted = ddq[i] + gain[i] * (dq[i] - v[i] - ddq[i] * dt)
-        lowest = _clamp(gain[i] * (low[i] - v[i]), -a_max[i], a_max[i])
-        highest = _clamp(gain[i] * (high[i] - v[i]), -a_max[i], a_max[i])
-        a_new[i] = _clamp(_clamp(wanted, lowest, highest), a[i] - step_of_acceleration[i], a[i] + step_of_acceleration[i])
-        v_new[i] = v[i] + a_new[i] * dt
-        q_new[i] = q[i] + 0.5 * dt * (v[i] + v_new[i])
-    return after
-
-
-@compiled(FLOAT, FLOAT, FLOAT, FLOAT)
-def _before_turning(dq: float, ddq: float, jerk: float) -> float:
-    """The way before a velocity that the acceleration reverses is zero; zero for a stop without a turn."""
-    v, a = abs(dq), abs(ddq)
-    root = a * a - 2 * jerk * v
-    if dq * ddq >= 0 or root <= 0:
-        return 0.0
-    t = (a - math.sqrt(root)) / jerk
-    return math.copysign(t * (v - t * (a / 2 - jerk * t / 6)), dq)
-
-
-@compiled(NEW_MATRIX, *[VECTOR] * 5)
-def _extremes(q: FloatArray, dq: FloatArray, ddq: FloatArray, end: FloatArray, jerk: FloatArray) -> FloatArray:
-    """Lowest and highest position (2, n) on the way to the end of a stop.
-
-    Ruckig's own `position_extrema` counts the target position in, which velocity control does not have (0.19.4).
-    """
-    reach = np.empty((2, len(q)))
-    for i in range(len(q)):
-        turn = q[i] + _before_turning(dq[i], ddq[i], jerk[i])
-        reach[0, i], reach[1, i] = min(q[i], end[i], turn), max(q[i], end[i], turn)
-    return reach

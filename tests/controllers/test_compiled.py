@@ -14,7 +14,7 @@ from numba import config
 from numba.core.registry import CPUDispatcher
 
 from taustack.config import RobotConfig
-from taustack.controllers import keep_out, load, monitors, reference, safety
+from taustack.controllers import filter_step, keep_out, load, monitors, reference
 from taustack.controllers.compiled import finite
 from taustack.controllers.load import LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
@@ -26,7 +26,7 @@ from taustack.sim.plant import MujocoPlant
 
 DT = 0.002
 as_machine_code = pytest.mark.skipif(config.DISABLE_JIT, reason="the compiler is switched off")
-MODULES = (keep_out, load, monitors, reference, safety)
+MODULES = (filter_step, keep_out, load, monitors, reference)
 
 
 def walk(robot: RobotConfig, ticks: int) -> list[np.ndarray]:
@@ -71,6 +71,15 @@ def test_a_walk_compiles_nothing(robot: RobotConfig) -> None:
     assert all(len(function.signatures) == 1 for function in functions)
 
 
+@as_machine_code
+def test_no_compiled_function_calls_one_of_another_module() -> None:
+    """Numba keeps machine code as long as the function's own file is unchanged: what it calls from another file could be out of date."""
+    for module in MODULES:
+        for function in (value for value in vars(module).values() if isinstance(value, CPUDispatcher)):
+            called = (vars(module).get(name) for name in function.py_func.__code__.co_names)
+            assert all(other.py_func.__module__ == function.py_func.__module__ for other in called if isinstance(other, CPUDispatcher)), function
+
+
 def shorter(x: np.ndarray) -> np.ndarray:
     return x[:3]
 
@@ -84,7 +93,7 @@ def single(x: np.ndarray) -> np.ndarray:
 def test_a_vector_of_another_size_or_type_is_refused_not_read_beside(robot: RobotConfig, change: Callable[[np.ndarray], np.ndarray], error: type) -> None:
     n = np.zeros(robot.n)
     with pytest.raises(error):
-        safety._outside(n, change(n), n)
+        filter_step.outside(n, change(n), n)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from taustack.config import RobotConfig
+from taustack.controllers.filter_step import HOLD
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits
 
 DT = 0.002
@@ -20,6 +22,40 @@ def sampled(motion: JerkLimited, start: Reference) -> np.ndarray:
     """Positions (400, n) all along a stop, by the trajectory itself."""
     stop = motion.stop(start)
     return np.array([stop.at(t).q for t in np.linspace(0.0, stop.duration, 400)])
+
+
+def by_ruckig(limits: ReferenceLimits, start: Reference) -> Trajectory:
+    """The fastest stop by a library that others have tested for years."""
+    n = len(limits.velocity)
+    given, trajectory = InputParameter(n), Trajectory(n)
+    given.control_interface, given.synchronization = ControlInterface.Velocity, Synchronization.No
+    given.max_acceleration, given.max_jerk = limits.acceleration.tolist(), limits.jerk.tolist()
+    given.current_position, given.current_velocity, given.current_acceleration = start.q.tolist(), start.dq.tolist(), start.ddq.tolist()
+    given.target_velocity, given.target_acceleration = [0.0] * n, [0.0] * n
+    Ruckig(n, DT).calculate(given, trajectory)
+    return trajectory
+
+
+@pytest.mark.parametrize("most", [1.0, 1.3])
+def test_stops_are_those_of_ruckig(limits: ReferenceLimits, most: float) -> None:
+    """Also from rest, from an acceleration beyond its limit (most = 1.3), through a turn, and at every moment of the way."""
+    rng, motion, n = np.random.default_rng(11), JerkLimited(limits, DT), len(limits.velocity)
+    held = 0
+    for _ in range(400):
+        v = rng.uniform(-most, most, n) * limits.velocity * rng.choice([0.0, 0.01, 0.1, 1.0], n)
+        a = rng.uniform(-most, most, n) * limits.acceleration * rng.choice([0.0, 0.1, 1.0], n)
+        start = Reference(q=rng.uniform(-1, 1, n), dq=v, ddq=a)
+        stop, expected = motion.stop(start), by_ruckig(limits, start)
+        assert stop.duration == pytest.approx(expected.duration, abs=1e-9)
+        for t in (0.0, DT, *(stop.duration * rng.uniform(0, 1, 4)), stop.duration, 2 * stop.duration):
+            at, (q, dq, ddq) = stop.at(t), expected.at_time(t)
+            np.testing.assert_allclose(at.q, q, atol=1e-9)
+            np.testing.assert_allclose(at.dq, dq, atol=1e-9)
+            np.testing.assert_allclose(at.ddq, ddq, atol=1e-6)
+        held += int((stop.stop[HOLD] > 0).sum())
+        rest = stop.at(stop.duration)
+        assert not np.concatenate((rest.dq, rest.ddq)).any()  # in every bit: a robot that stopped is told the same from then on
+    assert held > 200
 
 
 @pytest.mark.parametrize("kind", ["any", "turns", "steady", "accelerates"])

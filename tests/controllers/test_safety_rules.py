@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from taustack.config import RobotConfig
+from taustack.controllers.filter_step import velocity_bounds
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
@@ -42,9 +43,10 @@ def test_the_braking_curve_leaves_room_for_reaction_and_braking(robot: RobotConf
     safety = SafetyFilter(robot, DT)
     for room in (0.001, 0.01, 0.05):
         start = Reference.at_rest(safety.limits.q_max - room)
-        _, high = safety._velocity_bounds(start)
-        a = 0.5 * safety.limits.acceleration
-        np.testing.assert_allclose(high / safety._motion.gain + high**2 / (2 * a), room, rtol=1e-9)
+        limits = safety.limits
+        a, gain = 0.5 * limits.acceleration, safety._motion.gain
+        _, high = velocity_bounds(start.q, limits.q_min, limits.q_max, limits.velocity, a, a / gain)
+        np.testing.assert_allclose(high / gain + high**2 / (2 * a), room, rtol=1e-9)
 
 
 def test_kept_back_by_jerk_is_told_as_jerk_also_in_motion(robot: RobotConfig) -> None:
@@ -82,7 +84,7 @@ def near_wall(keep_out: KeepOut, robot: RobotConfig, inside: float) -> KeepOut:
 def test_from_too_near_a_wall_the_way_out_is_free_and_the_way_further_is_not(robot: RobotConfig, keep_out: KeepOut) -> None:
     safety = SafetyFilter(robot, DT, near_wall(keep_out, robot, 0.005))
     start, zero = Reference.at_rest(robot.home), np.zeros(robot.n)
-    left = safety._clearance(safety._motion.stop(start))
+    left = safety._look(safety._motion.stop(start).along())
     assert left[0] < 0 < left[1]
     assert safety.step(start, zero, zero)[1] == {}
     moved = {}
@@ -93,7 +95,7 @@ def test_from_too_near_a_wall_the_way_out_is_free_and_the_way_further_is_not(rob
             reference = start
             for _ in range(20):
                 reference, acted = safety.step(reference, wanted, zero)
-            after = safety._clearance(safety._motion.stop(reference))
+            after = safety._look(safety._motion.stop(reference).along())
             moved[joint, sign] = (float(np.abs(reference.q - start.q).max()), float(after[0] - left[0]), "box" in acted)
             assert after[0] >= left[0] - 1e-6
     assert any(way > 1e-3 and further > 1e-4 and not told for way, further, told in moved.values())
@@ -104,14 +106,14 @@ def test_leaving_one_wall_may_come_nearer_to_another_part_that_is_far(robot: Rob
     """Only the rule that is broken acts: distance lost where there is plenty of it is nobody's business."""
     safety = SafetyFilter(robot, DT, near_wall(keep_out, robot, 0.005))
     start, zero = Reference.at_rest(robot.home), np.zeros(robot.n)
-    left = safety._clearance(safety._motion.stop(start))
+    left = safety._look(safety._motion.stop(start).along())
     rng = np.random.default_rng(0)
     seen = 0
     for _ in range(300):
         wanted = rng.uniform(-0.3, 0.3, robot.n)
         free = SafetyFilter(robot, DT)
         reference = free.step(start, wanted, zero)[0]
-        after = safety._clearance(safety._motion.stop(reference))
+        after = safety._look(safety._motion.stop(reference).along())
         if left[0] < after[0] < 0 and 0 < after[1] < left[1] - 1e-9:
             seen += 1
             told = safety.step(start, wanted, zero)
