@@ -203,22 +203,24 @@ def _kept_stoppable(q: FloatArray, v: FloatArray, a: FloatArray, after: FloatArr
     return amount, stop
 
 
-@compiled(tuple_of(NEW_MATRIX, NEW_MATRIX, STORE, BOOL), *[VECTOR] * 6, MATRIX, FLOAT)
+@compiled(tuple_of(NEW_MATRIX, BOOL), *[VECTOR] * 6, MATRIX, FLOAT, STORE)
 def filter_step(
-    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, torque: FloatArray, table: FloatArray, dt: float
-) -> tuple[FloatArray, FloatArray, FloatArray, bool]:
+    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, torque: FloatArray, table: FloatArray, dt: float, told: FloatArray
+) -> tuple[FloatArray, bool]:
     """One tick from the reference q, v, a (n,) towards velocity dq (n,) with slope ddq (n,) at its end.
 
     Args:
         torque: what the impedance law at least has to give (n,); zero leaves the torque rule out.
         table: limits and gains (10, n), rows as in `TABLE`.
         dt: tick [s].
+        told: gets by how much each of `RULES` acted (7,), zero: not at all.
 
     Returns:
-        Position, velocity and acceleration (3, n) after the tick; positions (3, n) at a third, two thirds and the end of the fastest
-        stop from there; by how much each of `RULES` acted (7,), zero: not at all; whether any did.
+        (6, n): position, velocity and acceleration after the tick, then positions at a third, two thirds and the end of the fastest stop
+        from there; and whether any rule acted.
     """
-    told, dq, ddq = np.zeros(7), dq.copy(), ddq.copy()
+    dq, ddq = dq.copy(), ddq.copy()
+    told[:] = 0.0
     if not (np.isfinite(dq).all() and np.isfinite(ddq).all()):
         told[FINITE], dq[:], ddq[:] = 1.0, 0.0, 0.0
     low, high = velocity_bounds(q, table[0], table[1], table[2], table[8], table[9])
@@ -231,4 +233,6 @@ def filter_step(
     if short > SHORT:
         told[rule] = short
     told[STOPPING_DISTANCE], stop = _kept_stoppable(q, v, a, after, table, dt)
-    return after, stop_along(after[0], after[1], after[2], stop), told, bool(told.any())
+    out = np.empty((6, len(q)))
+    out[:3], out[3:] = after, stop_along(after[0], after[1], after[2], stop)
+    return out, bool(told.any())

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import Timeouts
 from taustack.controllers.estop import EStop
-from taustack.controllers.plan import Plan, PlanGate
+from taustack.controllers.plan import Plan
+from taustack.controllers.plan_gate import PlanGate
 from taustack.controllers.states import Event, next_state
 from taustack.layout import State
 
@@ -29,7 +30,7 @@ class Signals:
 
     def heard(self, source: str, estop: bool, self_stopped: bool) -> Signals:
         """With what the robot itself says."""
-        return replace(self, estop={source: estop, **self.estop}, self_stopped=self_stopped)
+        return Signals(hold=self.hold, estop={source: estop, **self.estop}, reset=self.reset, self_stopped=self_stopped)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,14 +95,10 @@ class Movement:
 
     def fault(self, q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, dt: float, now: float) -> str | None:
         """What is wrong with positions and velocities q, dq (n,), dt [s] after the positions q_last, or None. dq_ref (n,): of the reference."""
-        jumped, moved = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._stuck_since, self._unmoved_since)
+        jumped, moved, frozen = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._response_s, self._stuck_since, self._unmoved_since)
         if jumped >= 0:
             return f"position jump: {self._names[jumped]} by {moved:.3f}"
-        for since, allowed_s in ((self._stuck_since, FROZEN_S), (self._unmoved_since, FROZEN_S + self._response_s)):
-            joint = _oldest(since)
-            if now - since[joint] > allowed_s:
-                return f"frozen: {self._names[joint]}"
-        return None
+        return f"frozen: {self._names[frozen]}" if frozen >= 0 else None
 
 
 class OverloadMonitor:
@@ -128,12 +124,13 @@ class OverloadMonitor:
         self._loaded = np.zeros_like(self._loaded)
 
 
-@compiled(tuple_of(INT, FLOAT), *[VECTOR] * 5, FLOAT, FLOAT, STORE, STORE)
+@compiled(tuple_of(INT, FLOAT, INT), *[VECTOR] * 5, FLOAT, FLOAT, FLOAT, STORE, STORE)
 def _move(
-    q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, velocity: FloatArray, dt: float, now: float,
+    q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, velocity: FloatArray, dt: float, now: float, response_s: float,
     stuck_since: FloatArray, unmoved_since: FloatArray,
-) -> tuple[int, float]:  # fmt: skip
-    """Note which joints moved, or had no reason to, and find the joint that jumped farthest beyond what it may: (-1, 0.0) if none did."""
+) -> tuple[int, float, int]:  # fmt: skip
+    """Note which joints moved, or had no reason to; find the joint that jumped farthest beyond what it may, by how much it moved, and one
+    that has not moved for too long although it says that it does, or should. -1: none."""
     jumped, by, beyond = -1, 0.0, 0.0
     for i in range(len(q)):
         moved = abs(q[i] - q_last[i])
@@ -145,13 +142,10 @@ def _move(
         over = moved - (JUMP_FACTOR * velocity[i] * dt + JUMP_FLOOR)
         if over > beyond:
             jumped, by, beyond = i, moved, over
-    return jumped, by
-
-
-@compiled(INT, VECTOR)
-def _oldest(since: FloatArray) -> int:
-    """The joint with the earliest time."""
-    return int(np.argmin(since))
+    stuck, unmoved = int(np.argmin(stuck_since)), int(np.argmin(unmoved_since))
+    if now - stuck_since[stuck] > FROZEN_S:
+        return jumped, by, stuck
+    return jumped, by, unmoved if now - unmoved_since[unmoved] > FROZEN_S + response_s else -1
 
 
 @compiled(tuple_of(INT, INT), VECTOR, VECTOR, VECTOR, COUNTS)

@@ -42,7 +42,7 @@ class SafetyFilter:
             "step_of_acceleration": self._motion.step_of_acceleration, "reaction": braking / self._motion.gain,
         }  # fmt: skip
         self._table = np.array([rows[name] for name in TABLE])
-        self._no_torque = np.zeros(robot.n)
+        self._no_torque, self._told = np.zeros(robot.n), np.zeros(len(STEP_RULES))
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 
     def step(self, start: Reference, dq: FloatArray, ddq: FloatArray, torque: FloatArray | None = None) -> tuple[Reference, Acted]:
@@ -55,14 +55,13 @@ class SafetyFilter:
             The next reference, and the rules that acted with by how much: rad, rad/s, N m, m as the rule's quantity is.
         """
         dq, ddq = np.asarray(dq, dtype=float), np.asarray(ddq, dtype=float)
-        (q, v, a), along, told, acts = filter_step(
-            start.q, start.dq, start.ddq, dq, ddq, self._no_torque if torque is None else torque, self._table, self.dt,
-        )  # fmt: skip
-        step = Reference(q=q, dq=v, ddq=a)
-        acted = {rule: float(amount) for rule, amount in zip(STEP_RULES, told, strict=True) if amount > 0} if acts else {}
-        if self.keep_out is None or self._surely_clear(along):
+        load = self._no_torque if torque is None else torque
+        out, acts = filter_step(start.q, start.dq, start.ddq, dq, ddq, load, self._table, self.dt, self._told)
+        step = Reference(q=out[0], dq=out[1], ddq=out[2])
+        acted = {rule: float(amount) for rule, amount in zip(STEP_RULES, self._told, strict=True) if amount > 0} if acts else {}
+        if self.keep_out is None or self._surely_clear(out[3:]):
             return step, acted
-        return self._clear(start, step, along, acted)
+        return self._clear(start, step, out[3:], acted)
 
     def stop(self, start: Reference) -> Reference:
         """One tick of the fastest stop: by the invariant always within the limits."""

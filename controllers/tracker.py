@@ -12,7 +12,8 @@ from taustack.controllers.following import Following, Signals, Transition
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.load import LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
-from taustack.controllers.plan import Plan, PlanGate, PlanRules
+from taustack.controllers.plan import Plan
+from taustack.controllers.plan_gate import PlanGate, PlanRules
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
 from taustack.layout import RobotState, State

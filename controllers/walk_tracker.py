@@ -19,7 +19,8 @@ from taustack.controllers.gait import Gait
 from taustack.controllers.gait_state import GaitCommand, LegTargets
 from taustack.controllers.leg_monitors import FallMonitor, LegSensorMonitor, Level
 from taustack.controllers.legs import Legs
-from taustack.controllers.plan import Plan, PlanGate, PlanRules
+from taustack.controllers.plan import Plan
+from taustack.controllers.plan_gate import PlanGate, PlanRules
 from taustack.controllers.rise import Rise
 from taustack.controllers.walk_state import WalkState
 from taustack.legged import LeggedConfig

@@ -21,14 +21,13 @@ MAX_HORIZON = 400
 TEXT = 200  # bytes of a reason
 STATE_HEAD = struct.Struct("<dQQII")  # t, seq, plan_seq, epoch, flags
 COMMAND_HEAD = struct.Struct("<d?7x")  # t, damped
-PLAN_HEAD = np.dtype([
-    ("seq", "<u8"), ("state_seq", "<u8"), ("epoch", "<u4"), ("h", "<u4"), ("n", "<u4"), ("state_t", "<f8"), ("effective_t", "<f8"), ("dt", "<f8"),
-])  # fmt: skip
-REQUEST = np.dtype([("t", "<f8"), ("estop", "?"), ("resets", "<u8"), ("estop_reason", f"S{TEXT}"), ("hold", f"S{TEXT}")])
+PLAN_HEAD = struct.Struct("<QQIIIddd")  # seq, state_seq, epoch, H, n, state_t, effective_t, dt
+REQUEST = struct.Struct(f"<d?Q{TEXT}s{TEXT}s")  # t, estop, resets, why the e-stop, why to hold
 CAPACITY = {
     "measurement": 8192, "command": 2048, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
-    "request": REQUEST.itemsize, "terminal": REQUEST.itemsize, "supervisor": REQUEST.itemsize,
+    "request": REQUEST.size, "terminal": REQUEST.size, "supervisor": REQUEST.size,
 }  # fmt: skip
+NO_STATES: FloatArray = np.zeros((0, 0))
 SLOTS = {"command": 512, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
 
 
@@ -159,31 +158,29 @@ def unpack_command(data: bytes, n: int) -> CommandOut:
 def pack_plan(plan: Plan) -> bytes:
     """Only what the tracker follows: no predicted states, no costs."""
     h, n = plan.actions.shape
-    head = np.array((plan.seq, plan.state_seq, plan.epoch, h, n, plan.state_t, plan.effective_t, plan.dt), PLAN_HEAD)
-    return head.tobytes() + plan.actions.astype("<f8").tobytes()
+    head = PLAN_HEAD.pack(plan.seq, plan.state_seq, plan.epoch, h, n, plan.state_t, plan.effective_t, plan.dt)
+    return head + plan.actions.astype("<f8").tobytes()
 
 
 def unpack_plan(data: bytes) -> Plan:
-    head = np.frombuffer(data, PLAN_HEAD, count=1)[0]
-    h, n = int(head["h"]), int(head["n"])
-    actions = np.frombuffer(data, "<f8", offset=PLAN_HEAD.itemsize).reshape(h, n)
-    return Plan(
-        seq=int(head["seq"]), state_seq=int(head["state_seq"]), epoch=int(head["epoch"]), state_t=float(head["state_t"]),
-        effective_t=float(head["effective_t"]), dt=float(head["dt"]), actions=actions, states=np.zeros((0, 0)),
-    )  # fmt: skip
+    if len(data) < PLAN_HEAD.size:
+        raise ValueError(f"a plan of {len(data)} bytes, expected {PLAN_HEAD.size} and its actions")
+    seq, state_seq, epoch, h, n, state_t, effective_t, dt = PLAN_HEAD.unpack_from(data)
+    actions = np.frombuffer(data, np.float64, offset=PLAN_HEAD.size).reshape(h, n)
+    return Plan(seq=seq, state_seq=state_seq, epoch=epoch, state_t=state_t, effective_t=effective_t, dt=dt, actions=actions, states=NO_STATES)
 
 
 def pack_request(request: Request) -> bytes:
-    texts = (text.encode("ascii", "replace")[:TEXT] for text in (request.estop_reason, request.hold))
-    return np.array((request.t, request.estop, request.resets, *texts), REQUEST).tobytes()
+    why_estop, why_hold = (text.encode("ascii", "replace")[:TEXT] for text in (request.estop_reason, request.hold))
+    return REQUEST.pack(request.t, request.estop, request.resets, why_estop, why_hold)
 
 
 def unpack_request(data: bytes) -> Request:
-    record = np.frombuffer(data, REQUEST, count=1)[0]
-    return Request(
-        t=float(record["t"]), estop=bool(record["estop"]), resets=int(record["resets"]), estop_reason=record["estop_reason"].decode("ascii", "replace"),
-        hold=record["hold"].decode("ascii", "replace"),
-    )  # fmt: skip
+    if len(data) != REQUEST.size:
+        raise ValueError(f"a request of {len(data)} bytes, expected {REQUEST.size}")
+    t, estop, resets, why_estop, why_hold = REQUEST.unpack(data)
+    texts = (text.rstrip(b"\0").decode("ascii", "replace") for text in (why_estop, why_hold))
+    return Request(t=t, estop=estop, resets=resets, estop_reason=next(texts), hold=next(texts))
 
 
 def pack_status(status: dict[str, Any]) -> bytes:

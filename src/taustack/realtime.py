@@ -29,8 +29,10 @@ class Durations:
 
     def add(self, duration_s: float) -> None:
         """Count one."""
-        self.counts[min(BINS - 1, max(0, int(duration_s / self.bin_s)))] += 1
-        self.max_s = max(self.max_s, duration_s)
+        i = int(duration_s / self.bin_s)
+        self.counts[(i if i < BINS else BINS - 1) if i > 0 else 0] += 1
+        if duration_s > self.max_s:
+            self.max_s = duration_s
 
     @property
     def total(self) -> int:

@@ -12,7 +12,6 @@ import fcntl
 import mmap
 import os
 import shutil
-import struct
 import tempfile
 import zlib
 from pathlib import Path
@@ -20,9 +19,9 @@ from types import TracebackType
 
 from taustack.errors import BadInput
 
-NEWEST = struct.Struct("<Q")  # at offset 0: sequence number of the newest slot, 0: nothing yet
-HEAD = struct.Struct("<QII")  # of a slot: sequence number, length, checksum
-TAIL = struct.Struct("<Q")  # of a slot: sequence number again
+WORD = 8  # [bytes]; the first one of a channel: sequence number of the newest slot, 0: nothing yet
+HEAD = 2 * WORD  # of a slot: sequence number; length, and the checksum above 32 bits
+TAIL = WORD  # of a slot: sequence number again
 START = 64  # of the first slot
 RETRIES = 3
 
@@ -32,7 +31,8 @@ class _Mapped:
 
     def __init__(self, path: Path, capacity: int, slots: int) -> None:
         self.path, self.capacity, self.slots = path, capacity, slots
-        self.stride = (HEAD.size + capacity + TAIL.size + 63) // 64 * 64
+        self._tail = (HEAD + capacity + WORD - 1) // WORD  # words from the start of a slot
+        self.stride = (WORD * self._tail + TAIL + 63) // 64 * 64
         size = START + slots * self.stride
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -42,15 +42,17 @@ class _Mapped:
             raise BadInput(path, "size", found, f"{size}: the other end was built for another robot or version")
         os.ftruncate(self.fd, size)
         self.memory = mmap.mmap(self.fd, size)
+        self._words = memoryview(self.memory).cast("Q")  # a word is stored in one piece, and without a call
 
     def offset(self, seq: int) -> int:
         return START + (seq % self.slots) * self.stride
 
     @property
     def newest(self) -> int:
-        return int(NEWEST.unpack_from(self.memory, 0)[0])
+        return self._words[0]
 
     def close(self) -> None:
+        self._words.release()
         self.memory.close()
         os.close(self.fd)
 
@@ -91,13 +93,15 @@ class Writer(_Mapped):
         if len(payload) > self.capacity:
             raise ValueError(f"payload of {len(payload)} bytes, the slots of {self.path.name} hold {self.capacity}")
         self._seq += 1
-        at = self.offset(self._seq)
-        HEAD.pack_into(self.memory, at, 0, 0, 0)  # sequence number 0: this slot is being written
-        self.memory[at + HEAD.size : at + HEAD.size + len(payload)] = payload
-        TAIL.pack_into(self.memory, at + HEAD.size + self.capacity, self._seq)
-        HEAD.pack_into(self.memory, at, self._seq, len(payload), _checksum(self._seq, payload))
-        NEWEST.pack_into(self.memory, 0, self._seq)
-        return self._seq
+        seq, words, at = self._seq, self._words, self.offset(self._seq)
+        slot = at // WORD
+        words[slot] = 0  # this slot is being written
+        self.memory[at + HEAD : at + HEAD + len(payload)] = payload
+        words[slot + self._tail] = seq
+        words[slot + 1] = len(payload) | zlib.crc32(payload, seq & 0xFFFFFFFF) << 32
+        words[slot] = seq
+        words[0] = seq
+        return seq
 
 
 class Reader(_Mapped):
@@ -111,7 +115,7 @@ class Reader(_Mapped):
 
     def new(self) -> list[bytes]:
         """Messages since the last call that are still there, the oldest first; those that were overwritten are counted in `lost`."""
-        newest = self.newest
+        newest = self._words[0]
         if newest == self._read:
             return []
         first = max(self._read + 1, newest - self.slots + 2)  # the slot after the newest may be in work
@@ -126,7 +130,7 @@ class Reader(_Mapped):
     def newest_message(self) -> bytes | None:
         """The newest message, read before or not; None if there is none yet."""
         for _ in range(RETRIES):
-            seq = self.newest
+            seq = self._words[0]
             if seq == 0:
                 return None
             message = self._at(seq)
@@ -136,19 +140,16 @@ class Reader(_Mapped):
         return None
 
     def _at(self, seq: int) -> bytes | None:
-        at = self.offset(seq)
-        begin, length, checksum = HEAD.unpack_from(self.memory, at)
+        at, words = self.offset(seq), self._words
+        slot = at // WORD
+        begin, size = words[slot], words[slot + 1]
+        length, checksum = size & 0xFFFFFFFF, size >> 32
         if begin == seq and length <= self.capacity:
-            payload = self.memory[at + HEAD.size : at + HEAD.size + length]
-            (end,) = TAIL.unpack_from(self.memory, at + HEAD.size + self.capacity)
-            if end == seq and checksum == _checksum(seq, payload):
+            payload = self.memory[at + HEAD : at + HEAD + length]
+            if words[slot + self._tail] == seq and checksum == zlib.crc32(payload, seq & 0xFFFFFFFF):
                 return payload
         self.torn += 1
         return None
-
-
-def _checksum(seq: int, payload: bytes) -> int:
-    return zlib.crc32(payload, seq & 0xFFFFFFFF)
 
 
 def sessions_root() -> Path:

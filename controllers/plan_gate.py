@@ -1,0 +1,87 @@
+"""The rules by which a tracker accepts a plan."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taustack.controllers.compiled import BOOL, MATRIX, VECTOR, compiled
+from taustack.controllers.plan import Plan
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRules:
+    """What the tracker asks of a plan before it follows it. max_jump (nu,): its first action from the velocity it takes over at."""
+
+    nu: int
+    max_age_s: float = 0.1
+    max_horizon: int = 400
+    max_jump: FloatArray
+
+
+class PlanGate:
+    """Accepts or drops plans, and counts what it dropped by reason."""
+
+    def __init__(self, rules: PlanRules) -> None:
+        self.rules = rules
+        self.dropped: Counter[str] = Counter()
+        self.accepted = 0
+        self.deadline_misses = 0
+        self._last_seq = -1
+        self._epoch = 0
+
+    def new_epoch(self, epoch: int) -> None:
+        """Forget the order of plans: the robot was reset."""
+        self._epoch, self._last_seq = epoch, -1
+
+    def admit(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> bool:
+        """True if the plan may be followed; counts it either way. `expected`: velocity (nu,) of the reference at a time."""
+        reason = self.fault(plan, now, expected)
+        if reason is not None:
+            self.dropped[reason] += 1
+            return False
+        self._last_seq = plan.seq
+        self.accepted += 1
+        self.deadline_misses += now > plan.effective_t
+        return True
+
+    def fault(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> str | None:
+        """Why the plan is dropped: wrong_size, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
+        h = len(plan.actions)
+        if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
+            return "wrong_size"
+        if not (finite_rows(plan.actions) and math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
+            return "not_finite"
+        if plan.epoch != self._epoch:
+            return "wrong_epoch"
+        if plan.seq <= self._last_seq:
+            return "out_of_order"
+        if now - plan.state_t > self.rules.max_age_s:
+            return "stale"
+        if plan.state_t > now + 1e-3 or plan.effective_t - plan.state_t > self.rules.max_age_s:
+            return "from_the_future"
+        if _jumps(plan.actions[0], expected(plan.effective_t), self.rules.max_jump):
+            return "jump"
+        return None
+
+
+@compiled(BOOL, MATRIX)
+def finite_rows(actions: FloatArray) -> bool:
+    """True if no entry is infinite or not a number."""
+    return bool(np.isfinite(actions).all())
+
+
+@compiled(BOOL, VECTOR, VECTOR, VECTOR)
+def _jumps(action: FloatArray, expected: FloatArray, most: FloatArray) -> bool:
+    """True if an action (n,) is farther from what is expected than it may be."""
+    jumps = False
+    for i in range(len(action)):
+        jumps = jumps or not abs(action[i] - expected[i]) <= most[i]
+    return jumps
