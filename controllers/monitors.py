@@ -112,10 +112,10 @@ class OverloadMonitor:
 
     def look(self, torque: FloatArray, error: FloatArray) -> str | None:
         """Why the robot should be damped, or None. Torque (n,) and error (n,) as `LoadEstimate` has them."""
-        far, loaded = _overloaded(torque, error, self._torque, self._loaded)
-        if abs(error[far]) > self.largest_error:
-            return f"joint {far + 1} is {abs(error[far]):.2f} from its reference"
-        if self._loaded[loaded] >= self.ticks:
+        far, distance, loaded, ticks = _overloaded(torque, error, self._torque, self._loaded)
+        if distance > self.largest_error:
+            return f"joint {far + 1} is {distance:.2f} from its reference"
+        if ticks >= self.ticks:
             return f"joint {loaded + 1} is at its torque limit"
         return None
 
@@ -148,12 +148,13 @@ def _move(
     return jumped, by, unmoved if now - unmoved_since[unmoved] > FROZEN_S + response_s else -1
 
 
-@compiled(tuple_of(INT, INT), VECTOR, VECTOR, VECTOR, COUNTS)
-def _overloaded(torque: FloatArray, error: FloatArray, limit: FloatArray, loaded: NDArray[np.int64]) -> tuple[int, int]:
-    """Count the ticks (n,) that each joint has been at its torque limit; the joints with the largest error and the largest count."""
+@compiled(tuple_of(INT, FLOAT, INT, INT), VECTOR, VECTOR, VECTOR, COUNTS)
+def _overloaded(torque: FloatArray, error: FloatArray, limit: FloatArray, loaded: NDArray[np.int64]) -> tuple[int, float, int, int]:
+    """Count the ticks (n,) that each joint has been at its torque limit; the joint with the largest error and that, the one with the largest count
+    and that."""
     far, longest = 0, 0
     for i in range(len(torque)):
         loaded[i] = loaded[i] + 1 if abs(torque[i]) >= limit[i] else 0
         far = i if abs(error[i]) > abs(error[far]) else far
         longest = i if loaded[i] > loaded[longest] else longest
-    return far, longest
+    return far, abs(error[far]), longest, loaded[longest]

@@ -1,4 +1,4 @@
-"""The rules by which a tracker accepts a plan."""
+"""The rules by which a tracker accepts a plan, and the velocity that it takes out of one at a tick."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.compiled import BOOL, MATRIX, VECTOR, compiled
+from taustack.controllers.compiled import BOOL, FLOAT, MATRIX, NEW_MATRIX, VECTOR, compiled
 from taustack.controllers.plan import Plan
 
 FloatArray = NDArray[np.float64]
@@ -70,6 +70,24 @@ class PlanGate:
         if _jumps(plan.actions[0], expected(plan.effective_t), self.rules.max_jump):
             return "jump"
         return None
+
+
+def velocity_of(plan: Plan, t: float, start: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """`Plan.velocity`, compiled: for those who have a tick for it."""
+    sampled = _velocity(plan.actions, start, (t - plan.effective_t) / plan.dt, plan.dt)
+    return sampled[0], sampled[1]
+
+
+@compiled(NEW_MATRIX, MATRIX, VECTOR, FLOAT, FLOAT)
+def _velocity(actions: FloatArray, start: FloatArray, steps: float, dt: float) -> FloatArray:
+    """Velocity and slope (2, nu) so many steps after a plan took effect."""
+    i = int(min(max(math.floor(steps), 0.0), len(actions) - 1.0))
+    into, sampled = min(max(steps - i, 0.0), 1.0) * dt, np.empty((2, actions.shape[1]))
+    for j in range(actions.shape[1]):
+        before = actions[i - 1, j] if i > 0 else start[j]
+        sampled[1, j] = (actions[i, j] - before) / dt
+        sampled[0, j] = before + sampled[1, j] * into
+    return sampled
 
 
 @compiled(BOOL, MATRIX)

@@ -13,7 +13,7 @@ from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.load import LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
 from taustack.controllers.plan import Plan
-from taustack.controllers.plan_gate import PlanGate, PlanRules
+from taustack.controllers.plan_gate import PlanGate, PlanRules, velocity_of
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
 from taustack.layout import RobotState, State
@@ -103,7 +103,7 @@ class Tracker:
     def _expected(self, t: float) -> FloatArray:
         """Velocity of the reference (n,) at time t [s], by the newest plan."""
         newest = self.following.newest
-        return newest.velocity(t, self._start)[0] if newest is not None else self.reference.dq
+        return velocity_of(newest, t, self._start)[0] if newest is not None else self.reference.dq
 
     def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:
         """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""
@@ -146,11 +146,12 @@ class Tracker:
             if fault is None:
                 self.reference = Reference.at_rest(sample.q if self.damped else sample.q_ref)
             return
-        if self.active is None:
+        plan = self.active
+        if plan is None:
             self.reference = self.filter.stop(self.reference)
             self.load.remember(self.reference)
             return
-        dq, ddq = self.active.velocity(now + self.dt, self._start)
+        dq, ddq = velocity_of(plan, now + self.dt, self._start)
         self.reference, acted = self.filter.step(self.reference, dq, ddq, load[0] if load is not None else None)
         self.load.remember(self.reference)
         for rule, amount in acted.items():

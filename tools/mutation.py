@@ -19,7 +19,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 COPY = PROJECT / "build" / "mutation"
 ROOMS = ("controllers", "models", "sim", "robots", "launch")
-MUTATED = ("safety", "reference", "load", "states")
+MUTATED = ("safety", "filter_step", "reference", "load", "states")
 LEAST = 0.95
 
 CONFIG = f"""[mutmut]
