@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from taustack.controllers.compiled import BOOL, FLOAT, INT, MATRIX, NEW_MATRIX, STORE, STORE_MATRIX, VECTOR, compiled, tuple_of
 
 FloatArray = NDArray[np.float64]
-TABLE = ("q_min", "q_max", "velocity", "acceleration", "jerk", "torque", "gain", "step_of_acceleration", "braking", "reaction")
-"""Rows of the table (10, n) that `filter_step` takes."""
+Q_MIN, Q_MAX, V_MAX, A_MAX, JERK_MAX, TORQUE_MAX, GAIN, STEP_OF_A, BRAKING, REACTION = range(10)
+"""Rows of the table (10, n) that `filter_step` takes: limits, and what follows from them, see `JerkLimited` and `velocity_bounds`."""
 RULES = ("finite", "velocity", "position", "torque", "acceleration", "jerk", "stopping_distance")
 FINITE, VELOCITY, POSITION, TORQUE, ACCELERATION, JERK, STOPPING_DISTANCE = range(7)
 FIRST, HOLD, LAST, FIRST_JERK, LAST_JERK, LOWEST, HIGHEST = range(7)
@@ -188,7 +188,7 @@ def _kept_stoppable(q: FloatArray, v: FloatArray, a: FloatArray, after: FloatArr
 
     A reference that began outside may move, but only back. Returns how far one would have gone, and the stop from what `after` is then.
     """
-    q_min, q_max, a_max, jerk = table[0], table[1], table[3], table[4]
+    q_min, q_max, a_max, jerk = table[Q_MIN], table[Q_MAX], table[A_MAX], table[JERK_MAX]
     amount, stop = 0.0, fastest_stop(after[0], after[1], after[2], a_max, jerk)
     if max(outside(stop[HIGHEST], q_min, q_max), outside(stop[LOWEST], q_min, q_max)) > TINY:
         before = fastest_stop(q, v, a, a_max, jerk)
@@ -211,7 +211,7 @@ def filter_step(
 
     Args:
         torque: what the impedance law at least has to give (n,); zero leaves the torque rule out.
-        table: limits and gains (10, n), rows as in `TABLE`.
+        table: limits and gains (10, n), see the rows above.
         dt: tick [s].
         told: gets by how much each of `RULES` acted (7,), zero: not at all.
 
@@ -223,13 +223,13 @@ def filter_step(
     told[:] = 0.0
     if not (np.isfinite(dq).all() and np.isfinite(ddq).all()):
         told[FINITE], dq[:], ddq[:] = 1.0, 0.0, 0.0
-    low, high = velocity_bounds(q, table[0], table[1], table[2], table[8], table[9])
+    low, high = velocity_bounds(q, table[Q_MIN], table[Q_MAX], table[V_MAX], table[BRAKING], table[REACTION])
     over = outside(dq, low, high)
     if over > TINY:
-        told[VELOCITY if (np.abs(dq) > table[2]).any() else POSITION] = over
-    told[TORQUE] = _unload(torque, table[5], dq, ddq)
-    after = towards(q, v, a, dq, ddq, low, high, table[6], table[3], table[7], dt)
-    short, rule = _kept_back(after[1], dq, low, high, v, table[3], dt)
+        told[VELOCITY if (np.abs(dq) > table[V_MAX]).any() else POSITION] = over
+    told[TORQUE] = _unload(torque, table[TORQUE_MAX], dq, ddq)
+    after = towards(q, v, a, dq, ddq, low, high, table[GAIN], table[A_MAX], table[STEP_OF_A], dt)
+    short, rule = _kept_back(after[1], dq, low, high, v, table[A_MAX], dt)
     if short > SHORT:
         told[rule] = short
     told[STOPPING_DISTANCE], stop = _kept_stoppable(q, v, a, after, table, dt)

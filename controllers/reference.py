@@ -1,4 +1,4 @@
-"""The reference that the impedance law follows, and its jerk-limited steps and stops."""
+"""The reference that the impedance law follows, its limits and its jerk-limited stops. Steps: see `filter_step`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
 from taustack.controllers.compiled import BOOL, VECTOR, compiled
-from taustack.controllers.filter_step import HIGHEST, LOWEST, fastest_stop, stop_along, stop_at, stop_duration, towards
+from taustack.controllers.filter_step import HIGHEST, LOWEST, fastest_stop, stop_along, stop_at, stop_duration
 
 FloatArray = NDArray[np.float64]
 STILL_VELOCITY = 1e-4  # [rad/s or m/s] under which a reference rests
@@ -90,7 +90,7 @@ class StopPath:
 
 
 class JerkLimited:
-    """Steps and stops of n joints under limits of velocity, acceleration and jerk. Position is the safety filter's.
+    """Stops of n joints under limits of acceleration and jerk, and what a step of the safety filter needs to leave room for them.
 
     A step holds one acceleration for a tick, which may differ from the last one by half the jerk limit, so that a step after
     a tick of a stop, whose acceleration changes within the tick, still keeps the limit. Near a velocity bound the
@@ -102,13 +102,6 @@ class JerkLimited:
         self.dt, self.acceleration, self.jerk = dt, limits.acceleration, limits.jerk
         self.step_of_acceleration = 0.5 * limits.jerk * dt
         self.gain = np.minimum(0.5 * limits.jerk / (2 * limits.acceleration), 0.5 / dt)
-
-    def towards(self, start: Reference, dq: FloatArray, ddq: FloatArray, low: FloatArray, high: FloatArray) -> Reference:
-        """One tick towards velocity dq (n,) with slope ddq (n,) at its end, between velocity bounds low and high (n,)."""
-        q, v, a = towards(
-            start.q, start.dq, start.ddq, dq, ddq, low, high, self.gain, self.acceleration, self.step_of_acceleration, self.dt,
-        )  # fmt: skip
-        return Reference(q=q, dq=v, ddq=a)
 
     def stop(self, start: Reference) -> StopPath:
         """The fastest stop."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
+from taustack.controllers.filter_step import A_MAX, BRAKING, GAIN, JERK_MAX, Q_MAX, Q_MIN, REACTION, STEP_OF_A, TINY, TORQUE_MAX, V_MAX, filter_step
 from taustack.controllers.filter_step import RULES as STEP_RULES
-from taustack.controllers.filter_step import TABLE, TINY, filter_step
 from taustack.controllers.keep_out import KeepOut
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits
 
@@ -35,13 +35,12 @@ class SafetyFilter:
         self.dt, self.keep_out, self.margin = dt, keep_out, robot.safety.margin
         self.limits = ReferenceLimits.of(robot)
         self._motion = JerkLimited(self.limits, dt)
-        braking = BRAKING_FRACTION * self.limits.acceleration
-        rows = {
-            "q_min": self.limits.q_min, "q_max": self.limits.q_max, "velocity": self.limits.velocity, "acceleration": self.limits.acceleration,
-            "jerk": self.limits.jerk, "torque": robot.limits("torque"), "gain": self._motion.gain, "braking": braking,
-            "step_of_acceleration": self._motion.step_of_acceleration, "reaction": braking / self._motion.gain,
-        }  # fmt: skip
-        self._table = np.array([rows[name] for name in TABLE])
+        self._table = np.empty((10, robot.n))
+        rows = self._table
+        rows[Q_MIN], rows[Q_MAX], rows[V_MAX] = self.limits.q_min, self.limits.q_max, self.limits.velocity
+        rows[A_MAX], rows[JERK_MAX], rows[TORQUE_MAX] = self.limits.acceleration, self.limits.jerk, robot.limits("torque")
+        rows[GAIN], rows[STEP_OF_A], rows[BRAKING] = self._motion.gain, self._motion.step_of_acceleration, BRAKING_FRACTION * self.limits.acceleration
+        rows[REACTION] = rows[BRAKING] / rows[GAIN]
         self._no_torque, self._told = np.zeros(robot.n), np.zeros(len(STEP_RULES))
         self._known: tuple[FloatArray, float] = (np.zeros((1, robot.n)), -np.inf)  # a memo: alters no result
 

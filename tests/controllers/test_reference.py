@@ -7,7 +7,7 @@ import pytest
 from ruckig import ControlInterface, InputParameter, Ruckig, Synchronization, Trajectory
 
 from taustack.config import RobotConfig
-from taustack.controllers.filter_step import HOLD
+from taustack.controllers.filter_step import HOLD, towards
 from taustack.controllers.reference import JerkLimited, Reference, ReferenceLimits
 
 DT = 0.002
@@ -110,9 +110,9 @@ def test_near_a_velocity_bound_the_acceleration_shrinks_at_half_libfrankas_gain(
     slow = JerkLimited(ReferenceLimits(**{**vars(limits), "jerk": 1e9 * limits.jerk}), DT)
     np.testing.assert_allclose(slow.gain, 0.5 / DT)
     v = limits.velocity - 1e-3
-    start = Reference(q=np.zeros(n), dq=v, ddq=motion.gain * 1e-3)
-    after = motion.towards(start, 5 * limits.velocity, np.zeros(n), -limits.velocity, limits.velocity)
-    np.testing.assert_allclose(after.ddq, motion.gain * 1e-3)
+    zero, most = np.zeros(n), limits.velocity
+    after = towards(zero, v, motion.gain * 1e-3, 5 * most, zero, -most, most, motion.gain, limits.acceleration, motion.step_of_acceleration, DT)
+    np.testing.assert_allclose(after[2], motion.gain * 1e-3)
 
 
 def test_rest_is_rest_in_floats_whatever_came_in(limits: ReferenceLimits) -> None:
