@@ -184,22 +184,6 @@ def test_the_main_job_reaches_its_goals_and_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.ros
-def test_a_second_stack_in_one_domain_is_refused(tmp_path: Path) -> None:
-    first = up("up", "sim", "log:=")
-    try:
-        wait_for(first, "up: subgoal_planner")
-        time.sleep(15.0)  # the first is no newcomer any more
-        second = up("up", "sim", "log:=")
-        said = second.communicate(timeout=180)[0]
-        assert second.returncode == 2
-        assert "another stack runs in this domain" in said
-        assert first.poll() is None
-    finally:
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=120)
-
-
-@pytest.mark.ros
 def test_a_damaged_bundle_stops_the_start_with_exit_code_two(bundle_copy: Path) -> None:
     data = bytearray((bundle_copy / "plan_mppi.onnx").read_bytes())
     data[1000] ^= 1

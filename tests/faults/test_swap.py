@@ -22,25 +22,31 @@ from .stack import WAIT_S, Stack
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture
-def registry(robot: RobotConfig, tmp_path: Path) -> Registry:
-    """Two versions that passed: the shipped bundle under other names."""
-    registry = Registry(tmp_path / "registry", robot.name)
-    for name in ("first", "second"):
-        folder = Path(shutil.copytree(robot.folder / "bundle", tmp_path / name))
-        manifest = yaml.safe_load((folder / MANIFEST).read_text()) | {"name": name}
-        (folder / MANIFEST).write_text(yaml.safe_dump(manifest))
-        report = tmp_path / f"{name}-report" / REPORT
+@pytest.fixture(scope="module")
+def registry(robot: RobotConfig, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """Versions that passed: 1 and 2 are the shipped bundle under other names, 3 was altered since, 4 has no policy."""
+    folder = tmp_path_factory.mktemp("registry")
+    registry = Registry(folder / "registry", robot.name)
+    for name in ("first", "second", "altered", "lag"):
+        copy = Path(shutil.copytree(robot.folder / ("bundle_lag" if name == "lag" else "bundle"), folder / name))
+        manifest = yaml.safe_load((copy / MANIFEST).read_text()) | {"name": name}
+        (copy / MANIFEST).write_text(yaml.safe_dump(manifest))
+        report = folder / f"{name}-report" / REPORT
         report.parent.mkdir()
-        report.write_text(json.dumps({"passed": True, "candidate_sha256": sha256_of(folder / MANIFEST)}))
-        registry.add(folder, {REPORT: report})
+        report.write_text(json.dumps({"passed": True, "candidate_sha256": sha256_of(copy / MANIFEST)}))
+        registry.add(copy, {REPORT: report})
+    path = registry.path("3") / "plan_mppi.onnx"
+    data = bytearray(path.read_bytes())
+    data[2000] ^= 1
+    path.write_bytes(data)
     return registry
 
 
-@pytest.fixture
-def stack(robot: RobotConfig, registry: Registry, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(robot, tmp_path / "run", registry=str(registry.root))
-    stack.wander()
+@pytest.fixture(scope="module")
+def stack(robot: RobotConfig, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One graph for what leaves it as it was, and last for the swaps; its arm moves throughout."""
+    stack = Stack(robot, tmp_path_factory.mktemp("run"), registry=str(registry.root))
+    stack.wander(600.0)
     yield stack
     stack.runner.stop()
 
@@ -55,7 +61,29 @@ def planned_by(folder: Path) -> list[str]:
     return seen
 
 
-def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registry: Registry, robot: RobotConfig, tmp_path: Path) -> None:
+def test_a_pointer_that_cannot_be_read_changes_nothing(stack: Stack, registry: Registry) -> None:
+    (registry.folder / LIVE).write_text("version: [")
+    assert stack.until(lambda: "the registry cannot be read, shipped stays live" in stack.log.getvalue())
+    registry._point(Live(version="9", at="now"))
+    assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1)
+    assert np.isin(stack.status()["state"], ("running", "holding"))
+    (registry.folder / LIVE).unlink()
+
+
+def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stack, registry: Registry) -> None:
+    live = Live(version="3", sha256=sha256_of(registry.path("3") / MANIFEST), at="now")  # as if it was altered after its promotion
+    (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
+    assert stack.until(lambda: "version 3 is refused, shipped stays live" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
+    assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
+    assert stack.until(lambda: stack.status().get("state") == "running")
+    said = stack.ask("diagnostics")["dynamics_server: model"]
+    assert said["version"] == "shipped"
+    assert said["refused"] == "3"
+    (registry.folder / LIVE).unlink()
+
+
+def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registry: Registry, robot: RobotConfig) -> None:
+    """Comes last of those that share the graph: it ends it."""
     for act, name in ((lambda: registry.promote("1"), "first/1"), (lambda: registry.promote("2"), "second/2"), (registry.rollback, "first/1")):
         before = stack.log.getvalue().count("planning with")
         act()
@@ -65,49 +93,20 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
     assert "controller" not in stack.runner.restarted
     stack.stop()
     hashes = [sha256_of(robot.folder / "bundle" / MANIFEST), *(sha256_of(registry.path(v) / MANIFEST) for v in ("1", "2"))]
-    assert json.loads((tmp_path / "run" / "controller.json").read_text())["swaps"] == 3
+    assert json.loads((stack.folder / "controller.json").read_text())["swaps"] == 3
     # On a slow machine the fallback may plan throughout one of them; what MPPI planned comes from one after the other.
     following = iter([hashes[0], hashes[1], hashes[2], hashes[1]])
-    assert all(sha256 in following for sha256 in planned_by(tmp_path / "run"))
-
-
-def test_a_bundle_that_fails_leaves_the_old_one_running_and_says_why(stack: Stack, registry: Registry) -> None:
-    path = registry.path("1") / "plan_mppi.onnx"
-    data = bytearray(path.read_bytes())
-    data[2000] ^= 1
-    path.write_bytes(data)
-    live = Live(version="1", sha256=sha256_of(registry.path("1") / MANIFEST), at="now")  # as if it was altered after its promotion
-    (registry.folder / LIVE).write_text(yaml.safe_dump(live.model_dump()))
-    assert stack.until(lambda: "version 1 is refused, shipped stays live" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
-    assert "plan_mppi.onnx: sha256" in stack.log.getvalue()
-    assert stack.until(lambda: stack.status().get("state") == "running")
-    said = stack.ask("diagnostics")["dynamics_server: model"]
-    assert said["version"] == "shipped"
-    assert said["refused"] == "1"
-    stack.stop()
-
-
-def test_a_pointer_that_cannot_be_read_changes_nothing(stack: Stack, registry: Registry) -> None:
-    (registry.folder / LIVE).write_text("version: [")
-    assert stack.until(lambda: "the registry cannot be read, shipped stays live" in stack.log.getvalue())
-    registry._point(Live(version="9", at="now"))
-    assert stack.until(lambda: stack.log.getvalue().count("the registry cannot be read") > 1)
-    assert np.isin(stack.status()["state"], ("running", "holding"))
-    stack.stop()
+    assert all(sha256 in following for sha256 in planned_by(stack.folder))
 
 
 def test_a_bundle_without_a_policy_is_not_taken_where_one_acts(robot: RobotConfig, registry: Registry, tmp_path: Path) -> None:
     """The policy of the shipped bundle goes on; the controller does not end between two plans."""
-    folder = Path(shutil.copytree(robot.folder / "bundle_lag", tmp_path / "lag"))
-    report = tmp_path / "lag-report" / REPORT
-    report.parent.mkdir()
-    report.write_text(json.dumps({"passed": True, "candidate_sha256": sha256_of(folder / MANIFEST)}))
-    registry.add(folder, {REPORT: report})
+    (registry.folder / LIVE).unlink(missing_ok=True)  # what the tests before promoted
     stack = Stack(robot, tmp_path / "run", registry=str(registry.root), planner="tdm_policy", kind="tdm")
     try:
         stack.wander(600.0)
-        registry.promote("3")
-        assert stack.until(lambda: "version 3 is not taken, the old bundle goes on" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
+        registry.promote("4")
+        assert stack.until(lambda: "version 4 is not taken, the old bundle goes on" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
         assert "tdm" in stack.log.getvalue().rsplit("the old bundle goes on:", 1)[1].splitlines()[0]
         stack.until(lambda: False, 2.0)
         assert "controller" not in stack.runner.restarted

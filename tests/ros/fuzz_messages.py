@@ -13,7 +13,7 @@ from taustack_msgs import msg
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_of, subgoal_of
 
 from taustack.controllers.estop import EStop
-from taustack.controllers.plan import PlanGate, PlanRules
+from taustack.controllers.plan_gate import PlanGate, PlanRules
 from taustack.controllers.wire import pack_plan, unpack_plan
 from taustack.errors import BadInput
 

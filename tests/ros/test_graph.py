@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from taustack.config import RobotConfig, TaskConfig
@@ -52,6 +56,16 @@ def test_diagnostics_tell_timing_ages_and_what_each_node_takes(graph: Graph) -> 
 def test_a_bad_goal_is_refused_with_a_reason(graph: Graph, goal: tuple[str, ...], part: str) -> None:
     assert graph.ask("ask_once", *goal) == {"accepted": False}
     assert part in graph.log.getvalue()
+
+
+def test_a_second_stack_in_one_domain_is_refused(graph: Graph) -> None:
+    """By then the first one is no newcomer any more, which would go instead."""
+    time.sleep(max(0.0, 15.0 - (time.monotonic() - graph.runner.children[0].started)))
+    call = [sys.executable, "-c", "import sys; from taustack.cli import main; sys.exit(main())", "up", "sim", "log:="]
+    second = subprocess.run(call, env=graph.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
+    assert second.returncode == 2
+    assert "another stack runs in this domain" in second.stdout + second.stderr
+    assert graph.runner.poll() is None
 
 
 def test_a_newer_goal_preempts_the_one_that_runs(graph: Graph) -> None:
