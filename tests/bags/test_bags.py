@@ -251,6 +251,37 @@ def test_the_recorder_counts_what_a_slow_disk_costs_and_never_waits(tmp_path: Pa
     assert look(open_bag(tmp_path / "bag")).topics["/track"].count == counts["written"]
 
 
+def test_what_comes_after_the_end_belongs_to_no_bag(tmp_path: Path) -> None:
+    """An executor goes on while the bag is ended: such a message was counted as received, and neither as written nor as dropped."""
+    recorder = Recorder(lambda: BagWriter(tmp_path / "bag", TOPIC, {}), tmp_path, TOPIC, lambda _: None, least_free_bytes=0)
+    recorder.take("/track", b"1234", 1, 1, 1)
+    recorder.close()
+    recorder.take("/track", b"1234", 2, 2, 2)
+    assert recorder.audit()["/track"] == {"received": 1, "written": 1, "dropped": 0, "lost": 0}
+
+
+def test_each_message_of_a_disk_that_fails_or_hangs_is_accounted_for(tmp_path: Path) -> None:
+    class Failing(BagWriter):
+        def write(self, *message: object, **more: object) -> None:
+            raise OSError("no such device")
+
+    class Hanging(BagWriter):
+        def write(self, *message: object, **more: object) -> None:
+            time.sleep(0.5)
+            super().write(*message, **more)  # type: ignore[arg-type]
+
+    for kind, patience_s in ((Failing, 5.0), (Hanging, 0.1)):
+        folder = tmp_path / kind.__name__
+        recorder = Recorder(lambda kind=kind, folder=folder: kind(folder, TOPIC, {}), tmp_path, TOPIC, lambda _: None, least_free_bytes=0)  # type: ignore[misc]
+        for i in range(1, 6):
+            recorder.take("/track", b"1234", i, i, i)
+        recorder.close(patience_s)
+        recorder.close(5.0)  # by now the one that was being written is
+        counts = recorder.audit()["/track"]
+        assert counts["received"] == counts["written"] + counts["dropped"] == 5
+        assert counts["dropped"] >= 4
+
+
 def test_the_disk_guard_ends_the_bag_and_says_so_once(tmp_path: Path) -> None:
     told: list[str] = []
     recorder = Recorder(lambda: BagWriter(tmp_path / "bag", TOPIC, {}), tmp_path, TOPIC, told.append, least_free_bytes=1 << 60)

@@ -14,10 +14,12 @@ from numba import config
 from numba.core.registry import CPUDispatcher
 
 from taustack.config import RobotConfig
-from taustack.controllers import filter_step, keep_out, load, monitors, reference
+from taustack.controllers import filter_step, keep_out, load, monitors, plan_gate, reference
 from taustack.controllers.compiled import finite
 from taustack.controllers.load import LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
+from taustack.controllers.plan import Plan
+from taustack.controllers.plan_gate import velocity_of
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
 from taustack.layout import RobotState
@@ -26,7 +28,7 @@ from taustack.sim.plant import MujocoPlant
 
 DT = 0.002
 as_machine_code = pytest.mark.skipif(config.DISABLE_JIT, reason="the compiler is switched off")
-MODULES = (filter_step, keep_out, load, monitors, reference)
+MODULES = (filter_step, keep_out, load, monitors, plan_gate, reference)
 
 
 def walk(robot: RobotConfig, ticks: int) -> list[np.ndarray]:
@@ -78,6 +80,15 @@ def test_no_compiled_function_calls_one_of_another_module() -> None:
         for function in (value for value in vars(module).values() if isinstance(value, CPUDispatcher)):
             called = (vars(module).get(name) for name in function.py_func.__code__.co_names)
             assert all(other.py_func.__module__ == function.py_func.__module__ for other in called if isinstance(other, CPUDispatcher)), function
+
+
+@pytest.mark.parametrize("t", [-0.01, 0.0, 0.007, 0.02, 0.0399, 0.06, 0.5])
+def test_the_tracker_takes_out_of_a_plan_what_the_planner_put_into_it(t: float) -> None:
+    """Before it takes effect, within a step, at its edge and after its end."""
+    rng = np.random.default_rng(3)
+    plan = Plan(seq=1, state_seq=1, epoch=0, state_t=7.0, effective_t=7.1, dt=0.02, actions=rng.normal(size=(4, 7)), states=np.zeros((0, 0)))
+    start = rng.normal(size=7)
+    np.testing.assert_allclose(velocity_of(plan, 7.1 + t, start), plan.velocity(7.1 + t, start), rtol=1e-12, atol=1e-12)
 
 
 def shorter(x: np.ndarray) -> np.ndarray:

@@ -48,13 +48,18 @@ class Recorder:
         self._thread.start()
 
     def take(self, topic: str, data: bytes, log_ns: int, publish_ns: int, sequence: int) -> None:
-        """Queue a message, or count it as dropped. `sequence`: of its publisher; a gap in it was lost on the way to us."""
-        self.received[topic] += 1
-        before = self._sequence.get(topic)
-        if before is not None and before < sequence < before + 1_000_000:
-            self.lost[topic] += sequence - before - 1
-        self._sequence[topic] = sequence
+        """Queue a message, or count it as dropped. `sequence`: of its publisher; a gap in it was lost on the way to us.
+
+        One that comes after the end belongs to no bag, and is not counted.
+        """
         with self._lock:
+            if self._ending:
+                return
+            self.received[topic] += 1
+            before = self._sequence.get(topic)
+            if before is not None and before < sequence < before + 1_000_000:
+                self.lost[topic] += sequence - before - 1
+            self._sequence[topic] = sequence
             if self.fault or self._bytes + len(data) > self._queue_bytes:
                 self.dropped[topic] += 1
                 return
@@ -63,10 +68,12 @@ class Recorder:
         self._wake.set()
 
     def close(self, patience_s: float = 5.0) -> None:
-        """Write what waits, then end the bag."""
-        self._ending = True
+        """Write what waits, then end the bag; what a slow disk has not taken after patience_s [s] is dropped, and counted."""
+        with self._lock:
+            self._ending = True
         self._wake.set()
         self._thread.join(patience_s)
+        self._drop_what_waits()
 
     def audit(self) -> dict[str, dict[str, int]]:
         """Counts by topic."""
@@ -105,13 +112,23 @@ class Recorder:
                 writer.abandon()
 
     def _write(self, writer: BagWriter) -> None:
-        while self._waiting:
-            with self._lock:
-                topic, data, *times = self._waiting.popleft()
-                self._bytes -= len(data)
-            writer.write(topic, data, *times)
+        while message := self._next():
+            topic, data, *times = message
+            try:
+                writer.write(topic, data, *times)
+            except Exception:
+                self.dropped[topic] += 1
+                raise
             self.written[topic] += 1
         writer.flush(FLUSH_S)
+
+    def _next(self) -> tuple[str, bytes, int, int, int] | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            message = self._waiting.popleft()
+            self._bytes -= len(message[1])
+            return message
 
     def _check_space(self) -> None:
         disk = self._disk
@@ -124,8 +141,12 @@ class Recorder:
     def _fail(self, why: str) -> None:
         with self._lock:
             self.fault = why
+        self._drop_what_waits()
+        self._tell(f"nothing is logged any more, the robot goes on: {why}")
+
+    def _drop_what_waits(self) -> None:
+        with self._lock:
             for topic, *_ in self._waiting:
                 self.dropped[topic] += 1
             self._waiting.clear()
             self._bytes = 0
-        self._tell(f"nothing is logged any more, the robot goes on: {why}")
