@@ -92,6 +92,23 @@ def test_a_look_ahead_spares_the_ticks_their_looks(robot: RobotConfig, keep_out:
     assert counted.looks <= before + 1
 
 
+def test_the_bound_that_spares_a_look_is_over_the_whole_way_of_the_stop(robot: RobotConfig, keep_out: KeepOut, counted: type[Counted]) -> None:
+    """A third, two thirds and the end of the stop after the step, beside those of the last look."""
+    seen: list[tuple[FloatArray, FloatArray]] = []
+
+    class Bound(counted):  # type: ignore[misc, valid-type]
+        def change(self, before: FloatArray, after: FloatArray) -> float:
+            seen.append((before, after))
+            return super().change(before, after)
+
+    safety, reference, zero = filter_with(robot, Bound, keep_out), Reference.at_rest(robot.home), np.zeros(robot.n)
+    for _ in range(30):
+        reference, _ = safety.step(reference, zero + 0.3, zero)
+    now, known = seen[-1]
+    np.testing.assert_array_equal(now, safety._motion.stop(reference).along())
+    assert known.shape == now.shape == (3, robot.n)
+
+
 def test_close_to_a_wall_every_tick_looks_for_itself(robot: RobotConfig, keep_out: KeepOut, counted: type[Counted]) -> None:
     """No memo says clear where a margin is not kept."""
     near = dataclasses.replace(keep_out, high=np.array([*keep_out.high[:2], 0.2]))
