@@ -107,6 +107,11 @@ def test_the_bound_that_spares_a_look_is_over_the_whole_way_of_the_stop(robot: R
     now, known = seen[-1]
     np.testing.assert_array_equal(now, safety._motion.stop(reference).along())
     assert known.shape == now.shape == (3, robot.n)
+    q, dq = robot.home.copy(), zero.copy()
+    q[0], dq[0] = safety.limits.q_max[0] - 0.05, 1.8  # too fast for its limit: the first tick of the stop replaces the step, and the way is that one's
+    after, acted = safety.step(Reference(q=q, dq=dq, ddq=zero), 2 * dq, zero)
+    assert acted["stopping_distance"] > 0
+    np.testing.assert_allclose(seen[-1][0], safety._motion.stop(after).along(), rtol=0, atol=1e-12)
 
 
 def test_close_to_a_wall_every_tick_looks_for_itself(robot: RobotConfig, keep_out: KeepOut, counted: type[Counted]) -> None:
