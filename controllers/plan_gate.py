@@ -53,10 +53,12 @@ class PlanGate:
         return True
 
     def fault(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> str | None:
-        """Why the plan is dropped: wrong_size, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
+        """Why the plan is dropped: wrong_size, wrong_type, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
         h = len(plan.actions)
         if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
             return "wrong_size"
+        if plan.actions.dtype != float:
+            return "wrong_type"
         if not (finite_rows(plan.actions) and math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
             return "not_finite"
         if plan.epoch != self._epoch:
@@ -73,7 +75,7 @@ class PlanGate:
 
 
 def velocity_of(plan: Plan, t: float, start: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """`Plan.velocity`, compiled: for those who have a tick for it."""
+    """`Plan.velocity`, compiled for a tick; planners take that one, for they start without the compiler."""
     sampled = _velocity(plan.actions, start, (t - plan.effective_t) / plan.dt, plan.dt)
     return sampled[0], sampled[1]
 

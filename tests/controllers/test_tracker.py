@@ -257,6 +257,7 @@ def test_a_robot_that_still_brakes_by_itself_is_not_overloaded(rig: Rig) -> None
         ({"actions": np.zeros((0, 7))}, "wrong_size"),
         ({"actions": np.zeros(7)}, "wrong_size"),
         ({"actions": np.zeros((1000, 7))}, "wrong_size"),
+        ({"actions": np.zeros((25, 7), dtype=np.float32)}, "wrong_type"),
         ({"actions": np.full((25, 7), np.nan)}, "not_finite"),
         ({"dt": 0.0}, "not_finite"),
         ({"dt": float("nan")}, "not_finite"),
