@@ -311,6 +311,22 @@ def parameters(probe: Probe) -> Any:
     return out
 
 
+def beside_a_refusal(probe: Probe) -> tuple[bool, bool]:
+    """Whether a place out of reach was refused on the way to a goal, and whether that goal was reached.
+
+    The places are in the arm's own base and at the floor beneath it. How far from each a way ends at best is what a search finds from the
+    arm's posture, and from one in some sixty it is near enough: such a place takes the goal's place, and the next one is asked for.
+    """
+    for place in IN_THE_BASE:
+        future = probe.accepted(probe.goal(0.5, -0.3, 0.30, timeout_s=60.0)).get_result_async()
+        refused = not probe.taken(probe.goal(*place))
+        assert probe.until(future.done, 90.0)
+        if refused:
+            return True, bool(future.result().result.reached)
+        assert future.result().result.message  # of the one that it was taken back for
+    return False, False
+
+
 def obstacles(probe: Probe) -> Any:
     """A wall appears on the topic: around it with `straight`, a goal inside it, a message of another frame; then all as before."""
     client = probe.create_client(SetParameters, "subgoal_planner/set_parameters")
@@ -354,16 +370,10 @@ def obstacles(probe: Probe) -> Any:
     while not back.done() and time.monotonic() < told:
         rclpy.spin_once(probe, timeout_sec=0.02)
         sizes.add(len(probe.newest["plan"].goal))
-    # Places in the arm's own base and at the floor beneath it. How far from each the model says a way ends depends on the arm's posture, so
-    # the first that it says no to is taken, and asked for again on the way to the next goal: refused, and the goal that runs goes on.
-    place = next((place for place in IN_THE_BASE if not probe.taken(probe.goal(*place))), None)
-    future = probe.accepted(probe.goal(0.5, -0.3, 0.30, timeout_s=60.0)).get_result_async()
-    meanwhile = place is not None and probe.send(probe.goal(*place)).accepted
-    assert probe.until(future.done, 90.0)
-    onward = future.result().result.reached
     tell("")
+    refused, onward = beside_a_refusal(probe)
     return {
-        "tdm": tdm, "back": back.result().result.reached, "onward": onward, "sizes": sorted(sizes), "out_of_reach": place is None or meanwhile,
+        "tdm": tdm, "back": back.result().result.reached, "onward": onward, "sizes": sorted(sizes), "out_of_reach": not refused,
         "start": start, "straight": straight, "curly": kind("curly"), "inside": inside, "reached": result.reached, "message": result.message,
         "nearest": nearest,
         "highest": highest, "rows": list(plan.obstacles), "direct": kind("direct"),
