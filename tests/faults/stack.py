@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -150,9 +151,13 @@ class Stack:
             self.runner.terminal.reset()
 
     def _end_clients(self) -> None:
+        """As by Ctrl-C: a participant that is killed stays in the graph for its lease, and what is sent to it goes nowhere."""
         for process in self._clients:
-            if process.poll() is None:
-                process.kill()
+            process.terminate()
+        for process in self._clients:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=5.0)
+            process.kill()
             process.wait()
         self._clients.clear()
 

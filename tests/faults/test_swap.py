@@ -97,7 +97,7 @@ def test_promotions_and_rollback_swap_the_bundle_in_motion(stack: Stack, registr
         assert stack.until(lambda before=before: stack.log.getvalue().count("planning with") > before, TIMEOUT_S + WAIT_S), stack.log.getvalue()  # type: ignore[misc]
         assert stack.log.getvalue().rsplit("planning with ", 1)[1].startswith(name)
         stack.until(lambda: False, 1.0)
-    assert "controller" not in stack.runner.restarted
+    assert "controller" not in stack.runner.restarted, stack.log.getvalue()
     stack.stop()
     hashes = [sha256_of(robot.folder / "bundle" / MANIFEST), *(sha256_of(registry.path(v) / MANIFEST) for v in ("1", "2"))]
     assert json.loads((stack.folder / "controller.json").read_text())["swaps"] == 3
@@ -116,7 +116,7 @@ def test_a_bundle_without_a_policy_is_not_taken_where_one_acts(robot: RobotConfi
         assert stack.until(lambda: "version 4 is not taken, the old bundle goes on" in stack.log.getvalue(), TIMEOUT_S + WAIT_S), stack.log.getvalue()
         assert "tdm" in stack.log.getvalue().rsplit("the old bundle goes on:", 1)[1].splitlines()[0]
         stack.until(lambda: False, 2.0)
-        assert "controller" not in stack.runner.restarted
+        assert "controller" not in stack.runner.restarted, stack.log.getvalue()
         assert stack.until(lambda: stack.status().get("state") == "running"), stack.log.getvalue()
         stack.stop()
     finally:
