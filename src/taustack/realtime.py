@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import os
@@ -93,12 +92,6 @@ def take_priority(priority: int) -> None:
     """For a thread of a process that has said already what it cannot have: SCHED_FIFO if it is wanted and can be had."""
     if real_time_wanted():
         ask_for_real_time(priority)
-
-
-def give_way() -> None:
-    """No priority for the calling thread: it works when nothing else wants to."""
-    with contextlib.suppress(PermissionError, OSError):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def lock_memory() -> str | None:

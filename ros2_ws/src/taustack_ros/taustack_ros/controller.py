@@ -65,7 +65,7 @@ class Controller(Node):
         self.progress_at = time.monotonic()
         self.bundle_name = ""
         self.swaps = 0
-        self._next = NextPlanner(self, self._prepared)
+        self._next = NextPlanner(self, self._prepared, PRIORITY - 6)
         self._newest: Measured | None = None
         self._received_at = 0.0
         self._joints: JointMap | None = None

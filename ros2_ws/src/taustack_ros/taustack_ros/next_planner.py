@@ -10,7 +10,7 @@ from rclpy.node import Node
 from taustack_msgs import msg
 
 from taustack.errors import TaustackError
-from taustack.realtime import give_way
+from taustack.realtime import take_priority
 
 P = TypeVar("P")
 
@@ -21,10 +21,12 @@ class NextPlanner(Generic[P]):
     Args:
         node: speaks through its log.
         build: a planner, warmed up, over what was announced; raises TaustackError if that cannot be had.
+        priority: of the building, just below that of planning. A thread without one would be given a core late while it holds the
+            interpreter, for milliseconds at a time while sessions are built, and planning would wait for it.
     """
 
-    def __init__(self, node: Node, build: Callable[[msg.Model], P]) -> None:
-        self._node, self._build = node, build
+    def __init__(self, node: Node, build: Callable[[msg.Model], P], priority: int) -> None:
+        self._node, self._build, self._priority = node, build, priority
         self.announced: msg.Model | None = None
         self._follows = False
         self._ready: P | None = None
@@ -50,7 +52,7 @@ class NextPlanner(Generic[P]):
         threading.Thread(target=self._prepare, args=(model,), name="prepare", daemon=True).start()
 
     def _prepare(self, model: msg.Model) -> None:
-        give_way()
+        take_priority(self._priority)
         try:
             ready = self._build(model)
             if model is self.announced:  # else another one is on its way

@@ -59,7 +59,7 @@ class WalkController(Node):
         self._seq = time.time_ns() // 1000
         self.mppi: WalkMPPI | None = None
         self.bundle_name, self.swaps = "", 0
-        self._next = NextPlanner(self, lambda model: self._prepared(model, None, 0))
+        self._next = NextPlanner(self, lambda model: self._prepared(model, None, 0), PRIORITY - 6)
         self.law: WalkLaw = make_walk_law(FALLBACK if self._planner_name == MPPI else self._planner_name, self.robot)
         self._most = np.array(self.task.velocity)
         self._joints: JointMap | None = None
