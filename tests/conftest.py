@@ -30,6 +30,7 @@ from .inconclusive import Inconclusive
 
 PROJECT = Path(__file__).resolve().parent.parent
 PANDA = PROJECT / "robots" / "panda"
+LONGEST_FIRST = ("tests", "sim", "models", "faults")  # folders
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For the workers, files with slow tests first: they end together then. One process alone keeps the order that it was given.
+    """For the workers the longest files first, so that they end together: those with slow tests, those of the whole (directly in `tests`), those
+    that simulate and train; the rooms' short ones fill up. One process alone keeps the order that it was given.
 
     The controllers are to be covered by their own tests: the others simulate for long, and tracing them costs two fifths of their time.
     """
@@ -51,7 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.no_cover)
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        turns = {name: turn for turn, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: -1 if item.path in slow else turns.get(item.path.parent.name, len(turns)))
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from taustack.stop_flag import StopFlag
 from taustack_ros import parameters
 
 LOOK_S = 0.25
+AGAIN_S = 10.0  # after which a fault that stays is told again
 
 
 class Verified(Protocol):
@@ -66,6 +67,7 @@ class LiveBundle(Generic[B]):
         self.live = self.registry.live() if self.registry else Live(version=fixed)
         self._trying: tuple[Live, subprocess.Popen[str], float] | None = None
         self._refused: tuple[Live, str] | None = None
+        self._told = ("", 0.0)  # what was wrong with the registry, and when that was said [s]
         self._take(self._verified(Path(fixed) if fixed else self._folder(self.live), self.live))
 
     def run(self, stop: StopFlag) -> None:
@@ -111,7 +113,14 @@ class LiveBundle(Generic[B]):
             self._trying = (wanted, start_rehearsal(self._folder(wanted), str(self._robot_folder), self._task), time.monotonic())
             self._node.get_logger().info(f"trying version {wanted.version} in a process of its own")
         except BadInput as error:
-            self._node.get_logger().error(f"the registry cannot be read, {self.live.version} stays live: {error}", throttle_duration_sec=10.0)
+            self._tell(f"the registry cannot be read, {self.live.version} stays live: {error}")
+
+    def _tell(self, fault: str) -> None:
+        """At once what is new, and every AGAIN_S what stays."""
+        now = time.monotonic()
+        if fault != self._told[0] or now - self._told[1] > AGAIN_S:
+            self._told = (fault, now)
+            self._node.get_logger().error(fault)
 
     def _finish_trying(self) -> None:
         assert self._trying is not None
