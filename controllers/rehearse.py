@@ -10,9 +10,6 @@ import numpy as np
 from taustack.config import load_robot, load_task
 from taustack.controllers.bundle import load_bundle
 from taustack.controllers.mppi import MPPI
-from taustack.controllers.standing import standing
-from taustack.controllers.walk_bundle import load_walk_bundle
-from taustack.controllers.walk_mppi import WalkMPPI
 from taustack.errors import TaustackError
 from taustack.legged import load_legged
 from taustack.robot_folders import has_legs
@@ -41,6 +38,11 @@ def rehearse(folder: Path, robot_name: str, task_name: str) -> None:
 
 def rehearse_walk(folder: Path, robot_name: str, task_name: str) -> None:
     """The same of a robot on legs. Raises PlanFailed, too."""
+    # Here, for these bring the compiler: a third of the work that the rehearsal for an arm waits for beside a busy planner.
+    from taustack.controllers.standing import standing
+    from taustack.controllers.walk_bundle import load_walk_bundle
+    from taustack.controllers.walk_mppi import WalkMPPI
+
     robot = load_legged(robot_name)
     task = load_walk_task(robot, task_name)
     planner = WalkMPPI(load_walk_bundle(folder, robot), robot, task, np.random.default_rng(0))

@@ -90,7 +90,8 @@ class Stack:
         return float(np.abs(self.measurement().state.dq).max())
 
     def wander(self, seconds: float = 60.0) -> None:
-        """Make the arm move, and return in the middle of a motion."""
+        """Make the arm move, and return in the middle of a motion; a client that asked for goals before does not any more."""
+        self._end_clients()
         assert self.until(lambda: "up: subgoal_planner" in self.log.getvalue()), self.log.getvalue()
         self.client("wander", str(seconds))
         end = time.monotonic() + WAIT_S
