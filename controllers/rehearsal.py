@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 NICE = 3  # what plans in real time is above any of these; where nothing may, it still comes first
-CPU_S = 60  # of work, of which two are needed; on a busy robot what gives way may wait long for them
+CPU_S = 60  # of work, of which one or two are needed; on a busy robot what gives way may wait long for them
 TIMEOUT_S = 240.0
 
 
