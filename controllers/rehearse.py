@@ -38,7 +38,7 @@ def rehearse(folder: Path, robot_name: str, task_name: str) -> None:
 
 def rehearse_walk(folder: Path, robot_name: str, task_name: str) -> None:
     """The same of a robot on legs. Raises PlanFailed, too."""
-    # Here, for these bring the compiler: a third of the work that the rehearsal for an arm waits for beside a busy planner.
+    # Here, for these bring the compiler: nearly half the work of an arm's rehearsal, which waits for a core beside a busy planner.
     from taustack.controllers.standing import standing
     from taustack.controllers.walk_bundle import load_walk_bundle
     from taustack.controllers.walk_mppi import WalkMPPI

@@ -51,6 +51,12 @@ def test_the_planner_loads_neither_torch_nor_mujoco() -> None:
     assert out.stdout.strip() == "[]"
 
 
+def test_the_rehearsal_of_an_arm_does_without_the_compiler(project: Path) -> None:
+    check = "import sys; from taustack.controllers.rehearse import main; print(main(sys.argv[1:]), 'numba' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", check, "robots/panda/bundle", "panda", "reach"], cwd=project, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "0 False"
+
+
 @pytest.fixture(scope="module")
 def wheel(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
