@@ -142,8 +142,8 @@ class DynamicsEnsemble(nn.Module):
 
 
 def asked_torque(law: Tensor, error: Tensor) -> Tensor:
-    """Torque (..., n) that the impedance law (3, n) asks for at a tracking error (..., 2 n)."""
-    z, dz = error.split(law.shape[1], -1)
+    """Torque (..., n) that the impedance law (3, n), or (3, ..., n), asks for at a tracking error (..., 2 n)."""
+    z, dz = error.split(law.shape[-1], -1)
     torque: Tensor = -law[0] * z - law[1] * dz
     return torque
 

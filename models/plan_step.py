@@ -31,7 +31,7 @@ OBSTACLE_STEPS = 3
 class FoldedDynamics(nn.Module):
     """The ensemble on the tracking error z = [q - q_ref, dq - dq_ref], and its torque, normalisers folded into the weights.
 
-    First layer: h = [sin q, cos q, z] A + r, where r = [u - dq_ref, dq_ref, 1] B needs no state and is computed ahead.
+    First layer: h = [sin q, cos q, z, r] A, where r = [u - dq_ref, dq_ref, 1] needs no state and is known ahead.
     """
 
     def __init__(self, model: DynamicsEnsemble) -> None:
@@ -42,8 +42,7 @@ class FoldedDynamics(nn.Module):
             bias = model.biases[0] - ((model.feature_mean / scale) @ model.weights[0]).unsqueeze(1)
             sin, cos, dq, e_q, e_dq, rate = first.split(n, 1)
             # Features of the network are dq = dq_ref + z_dq, q_ref - q = -z_q, dq_ref - dq = -z_dq.
-            self.state_weight = nn.Parameter(torch.cat([sin, cos, -e_q, dq - e_dq], 1))
-            self.reference_weight = nn.Parameter(torch.cat([rate, dq, bias], 1).unsqueeze(1))
+            self.first = nn.Parameter(torch.cat([sin, cos, -e_q, dq - e_dq, rate, dq, bias], 1))
             self.hidden = nn.ParameterList([nn.Parameter(w.detach().clone()) for w in model.weights[1:-1]])
             self.hidden_bias = nn.ParameterList([nn.Parameter(b.detach().clone()) for b in model.biases[1:-1]])
             out, targets = model.weights[-1], model.n_targets
@@ -52,16 +51,12 @@ class FoldedDynamics(nn.Module):
         self.prismatic = torch.tensor(model.prismatic)
         self.any_prismatic = any(model.prismatic)
 
-    def ahead(self, u: Tensor, dq_ref: Tensor, member_shift: int = 0) -> Tensor:
-        """u, dq_ref (E, H, k, n) -> the reference's share of the first layer (E, H, k, width)."""
-        return torch.cat([u - dq_ref, dq_ref, torch.ones_like(u[..., :1])], -1) @ of_member(self.reference_weight, member_shift)
-
     def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
-        """q (E, B, n), z (E, B, 2 n), reference share (E, B, width) -> change of z (E, B, 2 n) and torque beyond the law's (E, B, n), joined."""
+        """q (..., E, B, n), z (..., E, B, 2 n), r (..., E, B, 2 n + 1) -> change of z (..., E, B, 2 n) and torque beyond the law's (..., E, B, n), joined."""
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
-        h = nn.functional.silu(torch.cat([sin, cos, z], -1) @ of_member(self.state_weight, member_shift) + reference)
+        h = nn.functional.silu(torch.cat([sin, cos, z, reference], -1) @ of_member(self.first, member_shift))
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
             h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
         return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
@@ -113,10 +108,15 @@ class MPPIPlanStep(nn.Module):
         sample_cost (K,) (3e38 where not finite), effective_samples (), nonfinite_samples ().
         """
         e, n = self.members, self.n
-        k = noise.shape[1]
+        k = int(noise.shape[1])  # for good: to the exporter it is a tensor
+
+        def wide(values: Tensor) -> Tensor:
+            return values.expand(k, n)  # a value a joint as one a sample and joint: what is broadcast over the last axis takes five times as long
+
         q, dq, q_ref, dq_ref = x.split(n)
+        velocity_limit, rate_limit = wide(self.velocity_limit), wide(self.rate_limit)
         ahead = torch.arange(mean.shape[0]).reshape(-1, 1, 1)
-        u = limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref, self.velocity_limit, self.rate_limit)
+        u = limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref, velocity_limit, rate_limit)
         before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
         references = q_ref + torch.cumsum(0.5 * self.dt * (before + u), 0)
         z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
@@ -127,10 +127,10 @@ class MPPIPlanStep(nn.Module):
         ends = self.capsules.components(looks.permute(2, 0, 1), torch)
         rollout = Rollout(
             q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal,
-            posture=posture, tau=tau,
+            posture=wide(posture), tau=tau,
             room=capsule_distances(ends, self.capsule_radius, obstacles, torch),
-            disagreement=odds, q_min=self.q_min, q_max=self.q_max,
-            velocity_limit=self.velocity_limit, rate_limit=self.rate_limit, load=torque / self.law[2],
+            disagreement=odds, q_min=wide(self.q_min), q_max=wide(self.q_max),
+            velocity_limit=velocity_limit, rate_limit=rate_limit, load=torque / wide(self.law[2]),
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
         over = Softmax.of(weights @ terms, temperature)
@@ -141,34 +141,34 @@ class MPPIPlanStep(nn.Module):
         )  # fmt: skip
 
     def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps."""
+        """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps.
+
+        z (E, K / E, 2 n). What is known ahead is cut into its steps once; these keep an axis of one step, which costs nothing, while taking it
+        off costs a node of the graph for each.
+        """
         e, n = self.members, self.n
         horizon, k = int(u.shape[0]), int(u.shape[1])  # for good: to the exporter they are tensors
 
-        def grouped(values: Tensor) -> Tensor:
-            return values.reshape(horizon, e, k // e, -1).transpose(0, 1)
+        def steps(values: Tensor) -> tuple[Tensor, ...]:
+            return values.reshape(horizon, e, k // e, -1).split(1)
 
-        def joined(parts: list[Tensor]) -> Tensor:
-            return torch.stack(parts, 1).flatten(1, 2)
-
-        u_e, before_e = grouped(u), grouped(before)
-        ahead = self.dynamics.ahead(u_e, before_e)
-        starts = grouped(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
+        reference = steps(torch.cat([u - before, before, torch.ones_like(u[..., :1])], -1))
+        starts = steps(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
         asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
         out, torques, seen = [], [], []
+        z = z.unsqueeze(0)
         for t in range(horizon):
-            q = starts[:, t] + z[..., :n]
-            change, beyond = self.dynamics(q, z, ahead[:, t]).split([2 * n, n], -1)
+            q = starts[t] + z[..., :n]
+            change, beyond = self.dynamics(q, z, reference[t]).split([2 * n, n], -1)
             if t in asked:
-                seen.append((t, q, z, change))
+                seen.append((q, z, reference[t], change))
             z = z + change
             out.append(z)
             torques.append(beyond)
-        stacked = torch.cat(out).reshape(horizon, k, 2 * n)
-        steps = [t for t, *_ in seen]
-        other_ahead = self.dynamics.ahead(u_e[:, steps], before_e[:, steps], member_shift=1)
-        other = self.dynamics(joined([s[1] for s in seen]), joined([s[2] for s in seen]), other_ahead.flatten(1, 2), member_shift=1)
-        gap = (other[..., : 2 * n] - joined([s[3] for s in seen])) / self.change_std
+        errors = torch.cat(out).reshape(horizon, k, 2 * n)
+        q, z, known, change = (torch.cat(parts, -2) for parts in zip(*seen, strict=True))  # (1, E, S K / E, ...)
+        gap = (self.dynamics(q, z, known, member_shift=1)[..., : 2 * n] - change) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
-        odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
-        return stacked, asked_torque(self.law, stacked) + torch.cat(torques).reshape(horizon, k, n), odds.transpose(0, 1).reshape(len(seen), k)
+        odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e).transpose(0, 1).reshape(len(seen), k)
+        law = self.law.unsqueeze(1).expand(3, k, n)
+        return errors, asked_torque(law, errors) + torch.cat(torques).reshape(horizon, k, n), odds

@@ -23,27 +23,22 @@ DISAGREEMENT_STEPS = 5
 
 
 class FoldedWalk(nn.Module):
-    """The ensemble on the learned part z of the state; h = z A + r, where r = [strides before, clock, strides after, 1] B is computed ahead."""
+    """The ensemble on the learned part z of the state; h = [z, r] A, where r = [strides before, clock, strides after, 1] is known ahead."""
 
     def __init__(self, model: WalkEnsemble) -> None:
         super().__init__()
         with torch.no_grad():
             first = model.weights[0] / model.feature_std[:, None]
             bias = model.biases[0] - ((model.feature_mean / model.feature_std) @ model.weights[0]).unsqueeze(1)
-            self.state_weight = nn.Parameter(first[:, : model.n_learned].clone())
-            self.ahead_weight = nn.Parameter(torch.cat([first[:, model.n_learned :], bias], 1).unsqueeze(1))
+            self.first = nn.Parameter(torch.cat([first, bias], 1))
             self.hidden = nn.ParameterList([nn.Parameter(w.detach().clone()) for w in model.weights[1:-1]])
             self.hidden_bias = nn.ParameterList([nn.Parameter(b.detach().clone()) for b in model.biases[1:-1]])
             self.out = nn.Parameter(model.weights[-1] * model.target_std)
             self.out_bias = nn.Parameter(model.biases[-1] * model.target_std + model.target_mean)
 
-    def ahead(self, known: Tensor, member_shift: int = 0) -> Tensor:
-        """Strides before, clock, strides after (E, H, k, 2 nu + 2) -> their share of the first layer (E, H, k, width)."""
-        return torch.cat([known, torch.ones_like(known[..., :1])], -1) @ of_member(self.ahead_weight, member_shift)
-
-    def forward(self, z: Tensor, ahead: Tensor, member_shift: int = 0) -> Tensor:
-        """z (E, B, learned), ahead (E, B, width) -> its change (E, B, learned)."""
-        h = nn.functional.silu(z @ of_member(self.state_weight, member_shift) + ahead)
+    def forward(self, z: Tensor, known: Tensor, member_shift: int = 0) -> Tensor:
+        """z (..., E, B, learned), r (..., E, B, 2 nu + 3) -> its change (..., E, B, learned)."""
+        h = nn.functional.silu(torch.cat([z, known], -1) @ of_member(self.first, member_shift))
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
             h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
         return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
@@ -77,12 +72,13 @@ class WalkPlanStep(nn.Module):
         horizon, k = (int(size) for size in noise.shape[:2])  # for good: to the exporter they are tensors
         before = x[self.n_learned : self.n_learned + NU]
         steps = torch.arange(horizon).reshape(-1, 1, 1)
-        u = limited(mean.unsqueeze(1) + noise * (steps < trust), before, self.most, self.change)  # what the gait makes of actions
+        most, change = self.most.expand(k, NU), self.change.expand(k, NU)  # what is broadcast over the last axis takes five times as long
+        u = limited(mean.unsqueeze(1) + noise * (steps < trust), before, most, change)  # what the gait makes of actions
         clock = self._clock(x[-2:], horizon)
         z, odds = self._rollout(x[: self.n_learned], before, u, clock)
         up, velocity, rate = z[..., :3], z[..., 3:6], z[..., 6:9]
         rollout = WalkRollout(
-            up=up, velocity=velocity, rate=rate, turn=(up * rate).sum(-1), u=u, u_before=before, most=self.most, wanted=wanted, stride=self.stride,
+            up=up, velocity=velocity, rate=rate, turn=(up * rate).sum(-1), u=u, u_before=before, most=most, wanted=wanted, stride=self.stride,
             disagreement=odds,
         )  # fmt: skip
         terms = torch.stack([term(rollout, torch) for term in self.terms])
@@ -100,24 +96,25 @@ class WalkPlanStep(nn.Module):
         return torch.stack([now[0] * c + now[1] * s, now[1] * c - now[0] * s], -1)
 
     def _rollout(self, z: Tensor, before: Tensor, u: Tensor, clock: Tensor) -> tuple[Tensor, Tensor]:
-        """Learned parts (H, K, learned) after each step, and the disagreement (S, K) with the next member at S steps."""
+        """Learned parts (H, K, learned) after each step, and the disagreement (S, K) with the next member at S steps. z (learned,).
+
+        What is known ahead is cut into its steps once; these keep an axis of one step: taking it off costs a node of the graph for each.
+        """
         e, horizon, k = self.members, int(u.shape[0]), int(u.shape[1])
         strides = torch.cat([before.expand(1, k, NU), u[:-1]], 0)
-        known = torch.cat([strides, clock[:-1].unsqueeze(1).expand(horizon, k, 2), u], -1)
-        known = known.reshape(horizon, e, k // e, -1).transpose(0, 1)
-        ahead = self.dynamics.ahead(known)
+        known = torch.cat([strides, clock[:-1].unsqueeze(1).expand(horizon, k, 2), u, torch.ones_like(u[..., :1])], -1)
+        known_at = known.reshape(horizon, e, k // e, -1).split(1)
         asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
-        z = z.expand(e, k // e, -1)
+        z = z.expand(1, e, k // e, -1)
         out, seen = [], []
         for t in range(horizon):
-            change = self.dynamics(z, ahead[:, t])
+            change = self.dynamics(z, known_at[t])
             if t in asked:
-                seen.append((t, z, change))
+                seen.append((z, known_at[t], change))
             z = z + change
             out.append(z)
-        steps, states, changes = zip(*seen, strict=True)
-        other = self.dynamics(torch.stack(states, 1).flatten(1, 2), self.dynamics.ahead(known[:, list(steps)], 1).flatten(1, 2), member_shift=1)
-        gap = (other - torch.stack(changes, 1).flatten(1, 2)) / self.change_std
+        states, then, changes = (torch.cat(parts, -2) for parts in zip(*seen, strict=True))  # (1, E, S K / E, ...)
+        gap = (self.dynamics(states, then, member_shift=1) - changes) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
         return torch.cat(out).reshape(horizon, k, -1), odds.transpose(0, 1).reshape(len(seen), k)

@@ -9,4 +9,4 @@ from taustack.walk_rollout import WalkRollout
 
 def landing(rollout: WalkRollout, xp: Any) -> Any:
     """Squares of the landings' offsets as shares of the largest, averaged over the horizon."""
-    return ((rollout.u[..., 3:] / rollout.most[3:]) ** 2).sum(-1).mean(0)
+    return ((rollout.u[..., 3:] / rollout.most[..., 3:]) ** 2).sum(-1).mean(0)

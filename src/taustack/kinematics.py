@@ -74,15 +74,37 @@ class KinematicChain:
         order = sorted(range(len(self.points)), key=lambda k: -self.points[k].joint)
         carried: list[Any] = []
         for i in reversed(range(len(self.joints))):
+            parts = [_to_parent(self.joints[i], carried, q[i], sin[i], cos[i])] if carried else []
             new = [self.points[k].position for k in order if self.points[k].joint == i]
             if new:
-                fixed = [xp.stack([0.0 * q[i] + float(position[axis]) for position in new]) for axis in range(3)]
-                carried = [xp.concatenate([c, f]) for c, f in zip(carried, fixed, strict=True)] if carried else fixed
-            if carried:
-                carried = _to_parent(self.joints[i], carried, q[i], sin[i], cos[i])
+                parts.append(_joining(self.joints[i], np.array(new), q[i], sin[i], cos[i], xp))
+            carried = [xp.concatenate(rows) if len(rows) > 1 else rows[0] for rows in zip(*parts, strict=True)]
         back = [order.index(k) for k in range(len(order))]
-        joined = xp.stack(carried)
-        return joined if back == sorted(back) else joined[:, back]
+        return xp.stack(carried if back == sorted(back) else [component[back] for component in carried])
+
+
+def _joining(joint: ChainJoint, points: NDArray[np.float64], q: Any, sin: Any, cos: Any, xp: Any) -> list[Any]:
+    """Points (m, 3) fixed in a joint's frame, as components (m, ...) in its parent's: a + b sin q + c cos q, or a + b q, with numbers for a, b, c."""
+    about_z = joint.rotation[:, 2:] * points[:, 2]
+    still = about_z + joint.offset[:, None]
+    if joint.kind == "revolute":
+        moving = [(cos, joint.rotation[:, :2] @ points[:, :2].T), (sin, joint.rotation[:, :2] @ np.array([-points[:, 1], points[:, 0]]))]
+    else:
+        still, moving = still + joint.rotation[:, :2] @ points[:, :2].T, [(q, joint.rotation[:, 2:] * np.ones(len(points)))]
+    out = []
+    for row in range(3):
+        total: Any = None
+        for part, weights in moving:
+            if np.any(np.abs(weights[row]) > EXACT):
+                moved = _column(weights[row], q, xp) * part
+                total = moved if total is None else total + moved
+        out.append((0.0 * cos if total is None else total) + _column(still[row], q, xp))
+    return out
+
+
+def _column(values: NDArray[np.float64], like: Any, xp: Any) -> Any:
+    """Numbers (m,) to be broadcast over an array: (m, 1, ...)."""
+    return xp.asarray(values.reshape(-1, *(1,) * len(like.shape)), dtype=like.dtype)
 
 
 def _to_parent(joint: ChainJoint, point: list[Any], q: Any, sin: Any, cos: Any) -> list[Any]:

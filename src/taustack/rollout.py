@@ -16,6 +16,8 @@ from taustack.config import Clearance, RobotConfig
 class Rollout:
     """Sampled rollouts. Time runs first, then K samples: q (H, K, n) is the state AFTER each of the H steps.
 
+    What is (n,) may be (K, n) as well, the same for each sample: over the last axis a graph broadcasts slowly.
+
     Attributes:
         q, dq: joint positions and velocities (H, K, n).
         u: actions (H, K, n), reference velocity at the end of each step.

@@ -17,7 +17,7 @@ class WalkRollout:
         turn: turn rate about the vertical (H, K) [rad/s].
         rate: turn rate in the base frame (H, K, 3) [rad/s].
         u: actions (H, K, nu), and u_before (nu,) the strides before the first: see taustack.legged_layout.
-        most: largest actions (nu,).
+        most: largest actions (nu,), or the same for each sample (K, nu).
         wanted: velocity that is wanted (3,): forward, sideways [m/s], turn [rad/s].
         stride: steps of one stride.
         disagreement: one-step disagreement of the ensemble, normalised (S, K), at S steps spread over the horizon.
