@@ -150,7 +150,8 @@ class MPPIPlanStep(nn.Module):
         horizon, k = int(u.shape[0]), int(u.shape[1])  # for good: to the exporter they are tensors
 
         def steps(values: Tensor) -> tuple[Tensor, ...]:
-            return values.reshape(horizon, e, k // e, -1).split(1)
+            cut: tuple[Tensor, ...] = values.reshape(horizon, e, k // e, -1).split(1)
+            return cut
 
         reference = steps(torch.cat([u - before, before, torch.ones_like(u[..., :1])], -1))
         starts = steps(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
