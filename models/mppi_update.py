@@ -1,16 +1,17 @@
-"""What plan steps of MPPI share: bounds on actions, the softmax over samples, weights by member. Traced into the exported graph."""
+"""What plan steps of MPPI share: bounds on actions, the softmax over samples, members that judge each other. Traced into the exported graph."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-def of_member(weight: Tensor, member_shift: int) -> Tensor:
-    """Weights (E, ...) as the groups use them: their own member's, or those of the member `member_shift` further."""
-    return torch.roll(weight, -member_shift, 0) if member_shift else weight
+def by_next_member(dynamics: Callable[..., Tensor], *values: Tensor) -> Tensor:
+    """What the member after its own says of each group: values (..., E, B, m), E groups by their members. The values go round: they are fewer than weights."""
+    return torch.roll(dynamics(*(torch.roll(value, 1, -3) for value in values)), -1, -3)
 
 
 def limited(wanted: Tensor, before: Tensor, most: Tensor, change: Tensor) -> Tensor:

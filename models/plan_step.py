@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble, asked_torque
-from taustack.models.mppi_update import Softmax, limited, of_member
+from taustack.models.mppi_update import Softmax, by_next_member, limited
 from taustack.obstacles import capsule_distances
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
@@ -51,15 +51,15 @@ class FoldedDynamics(nn.Module):
         self.prismatic = torch.tensor(model.prismatic)
         self.any_prismatic = any(model.prismatic)
 
-    def forward(self, q: Tensor, z: Tensor, reference: Tensor, member_shift: int = 0) -> Tensor:
+    def forward(self, q: Tensor, z: Tensor, reference: Tensor) -> Tensor:
         """q (..., E, B, n), z (..., E, B, 2 n), r (..., E, B, 2 n + 1) -> change of z (..., E, B, 2 n) and torque beyond the law's (..., E, B, n), joined."""
         sin, cos = torch.sin(q), torch.cos(q)
         if self.any_prismatic:
             sin, cos = torch.where(self.prismatic, q, sin), torch.where(self.prismatic, torch.zeros_like(q), cos)
-        h = nn.functional.silu(torch.cat([sin, cos, z, reference], -1) @ of_member(self.first, member_shift))
+        h = nn.functional.silu(torch.cat([sin, cos, z, reference], -1) @ self.first)
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
-            h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
-        return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
+            h = nn.functional.silu(h @ weight + bias)
+        return h @ self.out + self.out_bias
 
 
 class MPPIPlanStep(nn.Module):
@@ -168,7 +168,7 @@ class MPPIPlanStep(nn.Module):
             torques.append(beyond)
         errors = torch.cat(out).reshape(horizon, k, 2 * n)
         q, z, known, change = (torch.cat(parts, -2) for parts in zip(*seen, strict=True))  # (1, E, S K / E, ...)
-        gap = (self.dynamics(q, z, known, member_shift=1)[..., : 2 * n] - change) / self.change_std
+        gap = (by_next_member(self.dynamics, q, z, known)[..., : 2 * n] - change) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e).transpose(0, 1).reshape(len(seen), k)
         law = self.law.unsqueeze(1).expand(3, k, n)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from taustack.legged_layout import NU
-from taustack.models.mppi_update import Softmax, limited, of_member
+from taustack.models.mppi_update import Softmax, by_next_member, limited
 from taustack.models.walk_dynamics import WalkEnsemble
 from taustack.walk_rollout import WalkCostTerm, WalkRollout
 
@@ -36,12 +36,12 @@ class FoldedWalk(nn.Module):
             self.out = nn.Parameter(model.weights[-1] * model.target_std)
             self.out_bias = nn.Parameter(model.biases[-1] * model.target_std + model.target_mean)
 
-    def forward(self, z: Tensor, known: Tensor, member_shift: int = 0) -> Tensor:
+    def forward(self, z: Tensor, known: Tensor) -> Tensor:
         """z (..., E, B, learned), r (..., E, B, 2 nu + 3) -> its change (..., E, B, learned)."""
-        h = nn.functional.silu(torch.cat([z, known], -1) @ of_member(self.first, member_shift))
+        h = nn.functional.silu(torch.cat([z, known], -1) @ self.first)
         for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
-            h = nn.functional.silu(h @ of_member(weight, member_shift) + of_member(bias, member_shift))
-        return h @ of_member(self.out, member_shift) + of_member(self.out_bias, member_shift)
+            h = nn.functional.silu(h @ weight + bias)
+        return h @ self.out + self.out_bias
 
 
 class WalkPlanStep(nn.Module):
@@ -114,7 +114,7 @@ class WalkPlanStep(nn.Module):
             z = z + change
             out.append(z)
         states, then, changes = (torch.cat(parts, -2) for parts in zip(*seen, strict=True))  # (1, E, S K / E, ...)
-        gap = (self.dynamics(states, then, member_shift=1) - changes) / self.change_std
+        gap = (by_next_member(self.dynamics, states, then) - changes) / self.change_std
         # Half the squared difference of two members is an unbiased estimate of the members' variance.
         odds = torch.sqrt((0.5 * gap * gap).mean(-1)).reshape(e, len(seen), k // e)
         return torch.cat(out).reshape(horizon, k, -1), odds.transpose(0, 1).reshape(len(seen), k)
