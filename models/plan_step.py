@@ -18,6 +18,7 @@ from taustack.config import Clearance
 from taustack.kinematics import KinematicChain
 from taustack.models.ensemble import DynamicsEnsemble, asked_torque
 from taustack.models.mppi_update import Softmax, by_next_member, limited
+from taustack.models.only_if import only_if_any
 from taustack.obstacles import capsule_distances
 from taustack.rollout import ActionBounds, CostTerm, Rollout
 
@@ -128,7 +129,7 @@ class MPPIPlanStep(nn.Module):
         rollout = Rollout(
             q=q_all, dq=dq_all, u=u, dq_ref=dq_ref, ee=points[:, 0], spheres=points[:, 1:], clearance=self.clearance, goal=goal,
             posture=wide(posture), tau=tau,
-            room=capsule_distances(ends, self.capsule_radius, obstacles, torch),
+            room=only_if_any(obstacles, capsule_distances(ends, self.capsule_radius, obstacles, torch)),
             disagreement=odds, q_min=wide(self.q_min), q_max=wide(self.q_max),
             velocity_limit=velocity_limit, rate_limit=rate_limit, load=torque / wide(self.law[2]),
         )  # fmt: skip
