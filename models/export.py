@@ -25,7 +25,7 @@ from taustack.layout import PARTS
 from taustack.manifest import DYNAMICS, GOLDEN, MANIFEST, TRAINING, DataSource, Manifest, PlanSpec, RobotContract, sha256_of
 from taustack.models.base import write_training
 from taustack.models.ensemble import DynamicsEnsemble, Transitions
-from taustack.models.only_if import DOMAIN, branch
+from taustack.models.only_if import branch
 from taustack.models.plan_step import INPUTS, OUTPUTS, MPPIPlanStep
 from taustack.models.tdm.terminal import TERMINAL_FILE, TDMTerminal, write_terminal
 from taustack.obstacles import Obstacle, obstacle_rows
@@ -102,7 +102,7 @@ def _traced(module: nn.Module, args: tuple[Tensor, ...], inputs: Sequence[str], 
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module, args, path, dynamo=False, input_names=list(inputs), output_names=list(outputs), opset_version=OPSET,
-            dynamic_axes={name: {0: size} for name, size in any_size.items()}, custom_opsets={DOMAIN: 1},
+            dynamic_axes={name: {0: size} for name, size in any_size.items()},
         )  # fmt: skip
     model: ir.Model = ir.from_proto(onnx.load(path))
     return model
