@@ -14,6 +14,7 @@ DT, SUBSTEPS = 0.05, 5
 TORQUE = (1.0, 0.5, 0.2)  # limits [N m]
 MODEL = """
 <mujoco>
+  <compiler angle="radian"/>
   <option gravity="0 0 0" integrator="implicitfast" timestep="{dt}"/>
   <default>
     <joint axis="0 0 1" damping="0.15" armature="0.01" limited="true" range="-2.6 2.6"/>

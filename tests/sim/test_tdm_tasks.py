@@ -22,6 +22,7 @@ from taustack.sim.mjcf import compile_model
 from taustack.sim.tdm_tasks.arm import ArmReach
 from taustack.sim.tdm_tasks.catalogue import make_task
 from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS
+from taustack.sim.tdm_tasks.planar_reacher import PlanarReacher
 
 
 @pytest.mark.parametrize("name", ["double_integrator", "planar_reacher", "panda", *TASKS])
@@ -53,6 +54,19 @@ def test_goals_of_gymnasium_tasks_are_what_the_simulation_says() -> None:
             s = task.step(np.array(task.layout.action_limit))
         found = at(task._env.unwrapped.data)  # type: ignore[attr-defined]
         np.testing.assert_allclose(s[list(task.layout.goal_index)], found, atol=1e-9)
+
+
+def test_the_planar_reacher_stays_where_it_is_put_and_its_torques_bring_it_elsewhere() -> None:
+    task, index = PlanarReacher(), slice(-2, None)
+    for seed in range(5):
+        start, _ = task.reset(np.random.default_rng(seed))
+        for _ in range(task.steps):
+            still = task.step(np.zeros(3))
+        np.testing.assert_allclose(still[index], start[index], atol=1e-3)
+        task.reset(np.random.default_rng(seed))
+        for t in range(task.steps):
+            moved = task.step(np.array([0.3, -0.2, 0.1]) * (1 if t < 10 else -1))
+        assert np.linalg.norm(moved[index] - start[index]) > 0.05
 
 
 def test_an_arm_shows_its_joints_and_its_end_effector(robot: RobotConfig, chain: KinematicChain) -> None:
