@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.compiled import BOOL, FLOAT, MATRIX, NEW_MATRIX, VECTOR, compiled
+from taustack.controllers.compiled import BOOL, FLOAT, MATRIX, NEW_MATRIX, VECTOR, compiled, tuple_of
 from taustack.controllers.plan import Plan
 
 FloatArray = NDArray[np.float64]
@@ -59,7 +59,10 @@ class PlanGate:
             return "wrong_size"
         if plan.actions.dtype != float:
             return "wrong_type"
-        if not (finite_rows(plan.actions) and math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
+        if not (math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
+            return "not_finite"
+        finite, near = _judged(plan.actions, expected(plan.effective_t), self.rules.max_jump)
+        if not finite:
             return "not_finite"
         if plan.epoch != self._epoch:
             return "wrong_epoch"
@@ -69,9 +72,7 @@ class PlanGate:
             return "stale"
         if plan.state_t > now + 1e-3 or plan.effective_t - plan.state_t > self.rules.max_age_s:
             return "from_the_future"
-        if _jumps(plan.actions[0], expected(plan.effective_t), self.rules.max_jump):
-            return "jump"
-        return None
+        return None if near else "jump"
 
 
 def velocity_of(plan: Plan, t: float, start: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -92,16 +93,10 @@ def _velocity(actions: FloatArray, start: FloatArray, steps: float, dt: float) -
     return sampled
 
 
-@compiled(BOOL, MATRIX)
-def finite_rows(actions: FloatArray) -> bool:
-    """True if no entry is infinite or not a number."""
-    return bool(np.isfinite(actions).all())
-
-
-@compiled(BOOL, VECTOR, VECTOR, VECTOR)
-def _jumps(action: FloatArray, expected: FloatArray, most: FloatArray) -> bool:
-    """True if an action (n,) is farther from what is expected than it may be."""
-    jumps = False
-    for i in range(len(action)):
-        jumps = jumps or not abs(action[i] - expected[i]) <= most[i]
-    return jumps
+@compiled(tuple_of(BOOL, BOOL), MATRIX, VECTOR, VECTOR)
+def _judged(actions: FloatArray, expected: FloatArray, most: FloatArray) -> tuple[bool, bool]:
+    """Whether no entry is infinite or not a number, and whether the first action (n,) is no farther from what is expected than it may be."""
+    near = True
+    for i in range(actions.shape[1]):
+        near = near and abs(actions[0, i] - expected[i]) <= most[i]
+    return bool(np.isfinite(actions).all()), near

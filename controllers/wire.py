@@ -27,7 +27,9 @@ CAPACITY = {
     "measurement": 8192, "command": 2048, "plan": 64 + 8 * 64 * MAX_HORIZON, "state": 8192, "status": 16384,
     "request": REQUEST.size, "terminal": REQUEST.size, "supervisor": REQUEST.size,
 }  # fmt: skip
+FLOAT = np.dtype(np.float64)
 NO_STATES: FloatArray = np.zeros((0, 0))
+NOTHING: FloatArray = np.zeros(0)
 SLOTS = {"command": 512, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
 
 
@@ -90,7 +92,7 @@ def _unpack_state(data: bytes, n: int) -> tuple[RobotState, tuple[int, int, int,
     if len(data) != STATE_HEAD.size + 8 * (5 * n + 3):
         raise ValueError(f"a state of {len(data)} bytes, expected {STATE_HEAD.size + 8 * (5 * n + 3)} for {n} joints")
     t, *head = STATE_HEAD.unpack_from(data)
-    v = np.frombuffer(data, np.float64, offset=STATE_HEAD.size)
+    v = np.frombuffer(data, FLOAT, offset=STATE_HEAD.size)
     state = RobotState(t=t, q=v[:n], dq=v[n : 2 * n], q_ref=v[2 * n : 3 * n], dq_ref=v[3 * n : 4 * n], torque=v[4 * n : 5 * n], ee=v[5 * n :])
     return state, (head[0], head[1], head[2], head[3])
 
@@ -166,8 +168,10 @@ def unpack_plan(data: bytes) -> Plan:
     if len(data) < PLAN_HEAD.size:
         raise ValueError(f"a plan of {len(data)} bytes, expected {PLAN_HEAD.size} and its actions")
     seq, state_seq, epoch, h, n, state_t, effective_t, dt = PLAN_HEAD.unpack_from(data)
-    actions = np.frombuffer(data, np.float64, offset=PLAN_HEAD.size).reshape(h, n)
-    return Plan(seq=seq, state_seq=state_seq, epoch=epoch, state_t=state_t, effective_t=effective_t, dt=dt, actions=actions, states=NO_STATES)
+    actions = np.frombuffer(data, FLOAT, offset=PLAN_HEAD.size).reshape(h, n)
+    return Plan(
+        seq=seq, state_seq=state_seq, epoch=epoch, state_t=state_t, effective_t=effective_t, dt=dt, actions=actions, states=NO_STATES, disagreement=NOTHING
+    )  # fmt: skip
 
 
 def pack_request(request: Request) -> bytes:
