@@ -1,7 +1,7 @@
 """The plan step as one torch module, made to be exported: rollout over H, kinematics, cost terms, MPPI's update.
 
-Only the dynamics is sequential. Everything that follows from the actions alone (the reference and its share of the first
-layer) is computed once for all steps before the loop, kinematics and costs once after it. Normalisers and output scales
+Only the dynamics is sequential. What follows from the actions alone (the reference) is computed once for all steps before the
+loop, kinematics and costs once after it, those of obstacles only if there are any. Normalisers and output scales
 are folded into the weights.
 """
 
@@ -120,7 +120,7 @@ class MPPIPlanStep(nn.Module):
         u = limited((mean.unsqueeze(1) + noise) * (ahead < trust), dq_ref, velocity_limit, rate_limit)
         before = torch.cat([dq_ref.expand(1, k, n), u[:-1]], 0)
         references = q_ref + torch.cumsum(0.5 * self.dt * (before + u), 0)
-        z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(e, k // e, 2 * n)
+        z0 = torch.cat([q - q_ref, dq - dq_ref]).expand(1, e, k // e, 2 * n)
         z, torque, odds = self._rollout(u, before, references, q_ref, z0)
         q_all, dq_all = references + z[..., :n], u + z[..., n:]
         points = self.chain.components(q_all.permute(2, 0, 1), torch)
@@ -144,8 +144,8 @@ class MPPIPlanStep(nn.Module):
     def _rollout(self, u: Tensor, before: Tensor, references: Tensor, q_ref: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tracking errors (H, K, 2 n) and torques (H, K, n) after each step, and the disagreement (S, K) with the next member at S steps.
 
-        z (E, K / E, 2 n). What is known ahead is cut into its steps once; these keep an axis of one step, which costs nothing, while taking it
-        off costs a node of the graph for each.
+        z (1, E, K / E, 2 n). What is known ahead is cut into its steps once; these keep an axis of one step: taking it off costs a node of the
+        graph for each.
         """
         e, n = self.members, self.n
         horizon, k = int(u.shape[0]), int(u.shape[1])  # for good: to the exporter they are tensors
@@ -158,7 +158,6 @@ class MPPIPlanStep(nn.Module):
         starts = steps(torch.cat([q_ref.expand(1, k, n), references[:-1]], 0))
         asked = {round((i + 1) * horizon / DISAGREEMENT_STEPS) - 1 for i in range(DISAGREEMENT_STEPS)}
         out, torques, seen = [], [], []
-        z = z.unsqueeze(0)
         for t in range(horizon):
             q = starts[t] + z[..., :n]
             change, beyond = self.dynamics(q, z, reference[t]).split([2 * n, n], -1)

@@ -1,7 +1,7 @@
 """The plan step of a walk as one torch module, made to be exported: rollout over H, cost terms, MPPI's update.
 
-Only what is learned is sequential: the gait's strides and clock follow from the actions, and their share of the first layer is computed once for
-all steps. Normalisers and output scales are folded into the weights.
+Only what is learned is sequential: the gait's strides and clock follow from the actions and are computed once for all steps. Normalisers and
+output scales are folded into the weights.
 """
 
 from __future__ import annotations
