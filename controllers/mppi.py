@@ -56,7 +56,7 @@ class MPPI:
         self._end = TERMINAL_TERM if task.terminal == "tdm" else TERMINAL
         if self._end not in self.terms:
             raise BundleRefused(bundle.folder / MANIFEST, "plan.cost_terms", list(self.terms), f"{self._end!r} too: `taustack models terminal`")
-        self.set_weights(task.cost)
+        self.set_weights(task.cost, f"{robot.folder}/tasks/{task.name}.yaml: cost")
         self.obstacles: Float32 = obstacle_rows(task.obstacles).astype(np.float32)
         self._executor = executor
         self._session = bundle.session(spec.file)
@@ -85,15 +85,19 @@ class MPPI:
         weights = dict(zip(other.terms, other.weights.tolist(), strict=True))
         self.weights = np.array([weights.get(name, float(own)) for name, own in zip(self.terms, self.weights, strict=True)], dtype=np.float32)
 
-    def set_weights(self, cost: Mapping[str, float]) -> None:
+    def set_weights(self, cost: Mapping[str, float], source: str = "cost term") -> None:
         """Set the weights of the cost terms; terms that are not named get 0. That of `terminal` goes to the term that the task ends with.
+
+        Args:
+            cost: weights by name.
+            source: where they stand, for the error.
 
         Raises:
             UnknownName: a term that the plan graph does not have.
         """
         for name in cost:
             if name not in self.terms:
-                raise UnknownName("cost term", name, self.terms)
+                raise UnknownName(source, name, self.terms)
         self.weights = np.zeros(len(self.terms), dtype=np.float32)
         for name, weight in cost.items():
             self.set_weight(name, weight)

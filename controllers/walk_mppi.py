@@ -60,7 +60,7 @@ class WalkMPPI:
         self.bundle, self.config, self.terms, self.horizon = bundle, task.mppi, spec.cost_terms, spec.horizon
         self.dt = 1.0 / robot.rates.plan_hz
         self._latency_s = self.config.latency_steps * self.dt
-        self.weights = _weights(self.terms, task.cost)
+        self.weights = _weights(self.terms, task.cost, f"{robot.folder}/tasks/{task.name}.yaml: cost")
         self._most = np.array([*robot.gait.velocity, robot.gait.landing, robot.gait.landing])
         self._session, self._dynamics, self._executor, self._shards = bundle.session(spec.file), bundle.session(DYNAMICS), executor, spec.shards
         self._bank = walk_noise_bank(bundle, self.config, int(rng.integers(2**63)))
@@ -195,7 +195,7 @@ def walk_noise_bank(bundle: WalkBundle, config: WalkMPPIConfig, seed: int) -> No
     )  # fmt: skip
 
 
-def _weights(terms: tuple[str, ...], cost: Mapping[str, float]) -> Float32:
+def _weights(terms: tuple[str, ...], cost: Mapping[str, float], source: str) -> Float32:
     """Weights (T,) in the order of the graph; terms that are not named get 0.
 
     Raises:
@@ -203,5 +203,5 @@ def _weights(terms: tuple[str, ...], cost: Mapping[str, float]) -> Float32:
     """
     for name in cost:
         if name not in terms:
-            raise UnknownName("cost term", name, terms)
+            raise UnknownName(source, name, terms)
     return np.array([cost.get(name, 0.0) for name in terms], dtype=np.float32)

@@ -29,7 +29,6 @@ class BadInput(TaustackError):
         self.source = str(source)
         self.key = key
         self.got, self.expected = got, expected
-        self.expected = expected
         where = f"{source}: {key}" if key else str(source)
         shown = got if isinstance(got, str) else repr(got)
         shown = shown if len(shown) <= 200 else shown[:200] + "…"

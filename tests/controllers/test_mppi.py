@@ -132,6 +132,8 @@ def test_weights_change_live_and_unknown_terms_are_refused(bundle: Bundle, robot
     assert np.abs(slow.actions).mean() < 0.5 * np.abs(fast.actions).mean()
     with pytest.raises(UnknownName, match="goal_position"):
         planner.set_weights({"goal_positoin": 1.0})
+    with pytest.raises(UnknownName, match=r"panda/tasks/reach\.yaml: cost: got 'obstacels', expected one of clearance"):
+        planner_of(bundle, robot, task.model_copy(update={"cost": {"obstacels": 1.0}}))
 
 
 def test_a_planner_that_takes_over_counts_on_from_its_first_number(bundle: Bundle, robot: RobotConfig, task: TaskConfig, at_home: AtHome) -> None:

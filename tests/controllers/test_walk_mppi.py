@@ -134,5 +134,5 @@ def test_what_cannot_be_planned_is_said(go2: LeggedConfig, task: WalkTaskConfig,
         mppi.plan(dataclasses.replace(walking, dq=np.full(12, np.nan)), AHEAD)
     with pytest.raises(PlanFailed, match="not finite"):
         mppi.plan(walking, np.array([np.inf, 0.0, 0.0]))
-    with pytest.raises(UnknownName, match="velocity"):
+    with pytest.raises(UnknownName, match=r"go2/tasks/\w+\.yaml: cost: got .* expected one of .*velocity"):
         planner(go2, task.model_copy(update={"cost": {"speed": 1.0}}), bundle)

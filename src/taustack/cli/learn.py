@@ -147,7 +147,7 @@ def _train_arm(options: argparse.Namespace) -> int:
     task = load_task(robot, options.task)
     for name in task.cost:
         if name not in COST_TERMS:
-            raise UnknownName(f"cost term of task {task.name}", name, COST_TERMS)
+            raise UnknownName(f"{robot.folder}/tasks/{task.name}.yaml: cost", name, COST_TERMS)
     if task.terminal == "tdm":
         raise BadInput("argument", "--task", task.name, "one with `terminal: distance`; then `taustack models terminal` with the bundle")
     if options.epochs < 1:
