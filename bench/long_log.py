@@ -1,6 +1,7 @@
 """Hours of log into a dataset: `python bench/long_log.py --hours 10`. Memory, and how many times as fast as the robot moved.
 
-The log is that of simulated reaches, repeated with stamps that go on: all topics, in files as the logger splits them. Gathering and
+The log is that of simulated reaches, repeated with stamps that go on: all topics, in files as the logger splits them. Half of its hours
+lie between two reaches, where nothing is logged; the speed counts only those in which the robot was (`--hours 20.2` has ten of them). Gathering and
 writing the dataset run in a process of their own, whose peak memory is read at its end.
 """
 
@@ -80,7 +81,8 @@ def main() -> int:
             [sys.executable, "-c", GATHER, options.robot, str(folder / "long"), str(folder / "dataset")], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
     result = json.loads(out.strip().splitlines()[-1])
-    result |= {"hours": options.hours, "gb": size_gb, "times_real_time": options.hours * 3600 / result["wall_s"]}
+    logged_s = 3600 * (result["hours_kept"] + result["hours_cut"])
+    result |= {"hours": options.hours, "gb": size_gb, "times_real_time": logged_s / result["wall_s"]}
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
