@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from taustack.config import Timeouts
 from taustack.controllers.estop import EStop
 from taustack.controllers.plan import Plan
-from taustack.controllers.plan_gate import PlanGate
+from taustack.controllers.plan_gate import Expected, PlanGate
 from taustack.controllers.states import Event, next_state
 from taustack.layout import State
 
@@ -76,7 +76,7 @@ class Following:
         """Plans that were not followed, by reason."""
         return self.gate.dropped + self.refused
 
-    def offer(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> bool:
+    def offer(self, plan: Plan, now: float, expected: Expected) -> bool:
         """Take a plan; False if it was dropped (see `dropped`). expected: see `PlanGate.admit`."""
         if self.forbidden is not None:
             self.refused["not_now"] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,15 @@ from taustack.controllers.compiled import BOOL, FLOAT, NEW_MATRIX, VECTOR, compi
 from taustack.controllers.reference import Reference
 
 FloatArray = NDArray[np.float64]
+
+
+class Load(NamedTuple):
+    """Torque (n,) that the law at least has to give, and distance (n,) of the joints from their reference; both signed. amiss: whether either is more
+    than is allowed of the newest reference alone; if not, it is of none."""
+
+    torque: FloatArray
+    error: FloatArray
+    amiss: bool
 
 
 class LoadEstimate:
@@ -38,16 +49,16 @@ class LoadEstimate:
         """Begin anew: the reference was put elsewhere."""
         self._rows = 0
 
-    def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Torque (n,) that the law at least has to give, and distance (n,) of the joints from their reference; both signed."""
+    def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> Load:
+        """For joints at q with dq (n,)."""
         (torque, error), amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest)
         if self._rows < 2 or not amiss:
-            return torque, error
+            return Load(torque, error, amiss)
         # Only where something is amiss: the window is the dear part.
         window_q, window_dq = self._q[: self._rows], self._dq[: self._rows]
         late = np.minimum(np.maximum(q, window_q.min(axis=0)), window_q.max(axis=0)) - q
         late_torque = self._stiffness * late + self._damping * (np.minimum(np.maximum(dq, window_dq.min(axis=0)), window_dq.max(axis=0)) - dq)
-        return np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late
+        return Load(np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late, amiss)
 
 
 @compiled(tuple_of(NEW_MATRIX, BOOL), *[VECTOR] * 7, FLOAT)

@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import COUNTS, FLOAT, INT, STORE, VECTOR, compiled, finite, tuple_of
+from taustack.controllers.compiled import BOOL, COUNTS, FLOAT, INT, STORE, VECTOR, compiled, tuple_of
 from taustack.layout import RobotState
 
 FloatArray = NDArray[np.float64]
 FUTURE_S = 0.005  # a measurement may be stamped this much after now
+NEW_S = 1e-9  # two stamps nearer to each other than this are the same
 JUMP_FACTOR = 3.0  # of the velocity limit that a position may seem to move with
 JUMP_FLOOR = 0.01  # [rad or m] that noise may move it
 FROZEN_S = 0.05  # the same position, bit for bit, for this long while the joint moves means a frozen sensor
+NOT_FINITE = "not finite"
+NUMBERS = np.dtype(float)
 MOVING = 0.05  # [rad/s or m/s] of the measured velocity, or of the reference, which a robot may follow `response_s` late
 
 
@@ -50,29 +53,29 @@ class SensorMonitor:
     def _fault(self, sample: RobotState, now: float, dq_ref: FloatArray) -> str | None:
         if sample.q.shape != (self.n,) or sample.dq.shape != (self.n,):
             return f"wrong size: {sample.q.shape} and {sample.dq.shape}"
-        if sample.q.dtype != float or sample.dq.dtype != float:
+        if sample.q.dtype != NUMBERS or sample.dq.dtype != NUMBERS:
             return f"wrong type: {sample.q.dtype} and {sample.dq.dtype}"
-        if not (finite(sample.q, sample.dq) and math.isfinite(sample.t)):
-            return "not finite"
+        if not math.isfinite(sample.t):
+            return NOT_FINITE
         if sample.t > now + FUTURE_S:
             return f"from the future: by {sample.t - now:.3f} s"
         last = self.trusted
         if last is None:
             self._movement.begin(now)
-            self.trusted = sample
-        elif sample.t < last.t - 1e-9 and now - last.t > self.timeout_s:
+        new_s = sample.t - last.t if last is not None else 0.0
+        reason = self._movement.fault(sample.q, last.q if last is not None else sample.q, sample.dq, dq_ref, new_s, now)
+        if reason == NOT_FINITE:
+            return reason
+        if last is None or new_s > NEW_S:
+            self.trusted = sample  # even after a jump, so that a jump is one fault
+        elif new_s < -NEW_S and now - last.t > self.timeout_s:
             # The clock of the measurements was set back: what follows is judged by it, after a hold.
             self.trusted = sample
-            return f"clock went back: by {last.t - sample.t:.3f} s"
-        elif sample.t > last.t + 1e-9:
-            self.trusted = sample  # even after a jump, so that a jump is one fault
-            reason = self._movement.fault(sample.q, last.q, sample.dq, dq_ref, sample.t - last.t, now)
-            if reason is not None:
-                return reason
+            return f"clock went back: by {-new_s:.3f} s"
         assert self.trusted is not None
-        if now - self.trusted.t > self.timeout_s:
+        if reason is None and now - self.trusted.t > self.timeout_s:
             return f"too old: {now - self.trusted.t:.3f} s"
-        return None
+        return reason
 
 
 class Movement:
@@ -94,8 +97,13 @@ class Movement:
         self._stuck_since[:] = self._unmoved_since[:] = now
 
     def fault(self, q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, dt: float, now: float) -> str | None:
-        """What is wrong with positions and velocities q, dq (n,), dt [s] after the positions q_last, or None. dq_ref (n,): of the reference."""
-        jumped, moved, frozen = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._response_s, self._stuck_since, self._unmoved_since)
+        """What is wrong with positions and velocities q, dq (n,), dt [s] after the positions q_last, or None. dq_ref (n,): of the reference.
+
+        Where no time went by only whether all numbers are finite.
+        """
+        finite, jumped, moved, frozen = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._response_s, self._stuck_since, self._unmoved_since)
+        if not finite:
+            return NOT_FINITE
         if jumped >= 0:
             return f"position jump: {self._names[jumped]} by {moved:.3f}"
         return f"frozen: {self._names[frozen]}" if frozen >= 0 else None
@@ -120,17 +128,20 @@ class OverloadMonitor:
         return None
 
     def reset(self) -> None:
-        """Begin anew: the robot was damped and reset."""
-        self._loaded = np.zeros_like(self._loaded)
+        """Begin anew: the robot was damped and reset, or nothing is amiss."""
+        self._loaded[:] = 0
 
 
-@compiled(tuple_of(INT, FLOAT, INT), *[VECTOR] * 5, FLOAT, FLOAT, FLOAT, STORE, STORE)
+@compiled(tuple_of(BOOL, INT, FLOAT, INT), *[VECTOR] * 5, FLOAT, FLOAT, FLOAT, STORE, STORE)
 def _move(
     q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, velocity: FloatArray, dt: float, now: float, response_s: float,
     stuck_since: FloatArray, unmoved_since: FloatArray,
-) -> tuple[int, float, int]:  # fmt: skip
-    """Note which joints moved, or had no reason to; find the joint that jumped farthest beyond what it may, by how much it moved, and one
-    that has not moved for too long although it says that it does, or should. -1: none."""
+) -> tuple[bool, int, float, int]:  # fmt: skip
+    """Whether all numbers are finite; if so, and if time went by, note which joints moved, or had no reason to; find the joint that jumped farthest
+    beyond what it may, by how much it moved, and one that has not moved for too long although it says that it does, or should. -1: none."""
+    finite = bool(np.isfinite(q).all() and np.isfinite(dq).all())
+    if not finite or dt <= NEW_S:
+        return finite, -1, 0.0, -1
     jumped, by, beyond = -1, 0.0, 0.0
     for i in range(len(q)):
         moved = abs(q[i] - q_last[i])
@@ -144,8 +155,8 @@ def _move(
             jumped, by, beyond = i, moved, over
     stuck, unmoved = int(np.argmin(stuck_since)), int(np.argmin(unmoved_since))
     if now - stuck_since[stuck] > FROZEN_S:
-        return jumped, by, stuck
-    return jumped, by, unmoved if now - unmoved_since[unmoved] > FROZEN_S + response_s else -1
+        return True, jumped, by, stuck
+    return True, jumped, by, unmoved if now - unmoved_since[unmoved] > FROZEN_S + response_s else -1
 
 
 @compiled(tuple_of(INT, FLOAT, INT, INT), VECTOR, VECTOR, VECTOR, COUNTS)

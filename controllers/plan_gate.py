@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.compiled import BOOL, FLOAT, MATRIX, NEW_MATRIX, VECTOR, compiled, tuple_of
+from taustack.controllers.compiled import BOOL, FLOAT, INT, MATRIX, NEW_MATRIX, VECTOR, compiled, tuple_of
 from taustack.controllers.plan import Plan
 
 FloatArray = NDArray[np.float64]
+NO_PLAN: FloatArray = np.zeros((0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,13 @@ class PlanRules:
     max_age_s: float = 0.1
     max_horizon: int = 400
     max_jump: FloatArray
+
+
+class Expected(NamedTuple):
+    """The velocity that a new plan takes over at: of the plan before, which took effect at velocity start (nu,), or `start` itself if there is none."""
+
+    plan: Plan | None
+    start: FloatArray
 
 
 class PlanGate:
@@ -41,8 +49,8 @@ class PlanGate:
         """Forget the order of plans: the robot was reset."""
         self._epoch, self._last_seq = epoch, -1
 
-    def admit(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> bool:
-        """True if the plan may be followed; counts it either way. `expected`: velocity (nu,) of the reference at a time."""
+    def admit(self, plan: Plan, now: float, expected: Expected) -> bool:
+        """True if the plan may be followed; counts it either way."""
         reason = self.fault(plan, now, expected)
         if reason is not None:
             self.dropped[reason] += 1
@@ -52,7 +60,7 @@ class PlanGate:
         self.deadline_misses += now > plan.effective_t
         return True
 
-    def fault(self, plan: Plan, now: float, expected: Callable[[float], FloatArray]) -> str | None:
+    def fault(self, plan: Plan, now: float, expected: Expected) -> str | None:
         """Why the plan is dropped: wrong_size, wrong_type, not_finite, wrong_epoch, out_of_order, stale, from_the_future, jump; or None."""
         h = len(plan.actions)
         if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
@@ -61,7 +69,12 @@ class PlanGate:
             return "wrong_type"
         if not (math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
             return "not_finite"
-        finite, near = _judged(plan.actions, expected(plan.effective_t), self.rules.max_jump)
+        before, start = expected
+        if before is None:
+            finite, near = _judged(plan.actions, NO_PLAN, start, 0.0, self.rules.max_jump)
+        else:
+            steps = (plan.effective_t - before.effective_t) / before.dt
+            finite, near = _judged(plan.actions, before.actions, start, steps, self.rules.max_jump)
         if not finite:
             return "not_finite"
         if plan.epoch != self._epoch:
@@ -81,22 +94,34 @@ def velocity_of(plan: Plan, t: float, start: FloatArray) -> tuple[FloatArray, Fl
     return sampled[0], sampled[1]
 
 
+@compiled(tuple_of(INT, FLOAT), FLOAT, INT)
+def _place(steps: float, h: int) -> tuple[int, float]:
+    """Of so many steps after a plan of h steps took effect: the step that is under way, and the share of it that is over."""
+    i = int(min(max(math.floor(steps), 0.0), h - 1.0))
+    return i, min(max(steps - i, 0.0), 1.0)
+
+
 @compiled(NEW_MATRIX, MATRIX, VECTOR, FLOAT, FLOAT)
 def _velocity(actions: FloatArray, start: FloatArray, steps: float, dt: float) -> FloatArray:
     """Velocity and slope (2, nu) so many steps after a plan took effect."""
-    i = int(min(max(math.floor(steps), 0.0), len(actions) - 1.0))
-    into, sampled = min(max(steps - i, 0.0), 1.0) * dt, np.empty((2, actions.shape[1]))
+    i, share = _place(steps, len(actions))
+    sampled = np.empty((2, actions.shape[1]))
     for j in range(actions.shape[1]):
         before = actions[i - 1, j] if i > 0 else start[j]
         sampled[1, j] = (actions[i, j] - before) / dt
-        sampled[0, j] = before + sampled[1, j] * into
+        sampled[0, j] = before + (actions[i, j] - before) * share
     return sampled
 
 
-@compiled(tuple_of(BOOL, BOOL), MATRIX, VECTOR, VECTOR)
-def _judged(actions: FloatArray, expected: FloatArray, most: FloatArray) -> tuple[bool, bool]:
-    """Whether no entry is infinite or not a number, and whether the first action (n,) is no farther from what is expected than it may be."""
-    near = True
-    for i in range(actions.shape[1]):
-        near = near and abs(actions[0, i] - expected[i]) <= most[i]
+@compiled(tuple_of(BOOL, BOOL), MATRIX, MATRIX, VECTOR, FLOAT, VECTOR)
+def _judged(actions: FloatArray, before: FloatArray, start: FloatArray, steps: float, most: FloatArray) -> tuple[bool, bool]:
+    """Whether no entry is infinite or not a number, and whether the first action (n,) is no farther than it may be from the velocity so many steps
+    after the plan `before` took effect at velocity start (n,), or from `start` if that plan has no steps."""
+    near, h = True, len(before)
+    i, share = _place(steps, max(h, 1))
+    for j in range(actions.shape[1]):
+        expected = before[i - 1, j] if i > 0 else start[j]
+        if h > 0:
+            expected += (before[i, j] - expected) * share
+        near = near and abs(actions[0, j] - expected) <= most[j]
     return bool(np.isfinite(actions).all()), near

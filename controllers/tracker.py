@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 from taustack.config import RobotConfig
 from taustack.controllers.following import Following, Signals, Transition
 from taustack.controllers.keep_out import KeepOut
-from taustack.controllers.load import LoadEstimate
+from taustack.controllers.load import Load, LoadEstimate
 from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
 from taustack.controllers.plan import Plan
-from taustack.controllers.plan_gate import PlanGate, PlanRules, velocity_of
+from taustack.controllers.plan_gate import Expected, PlanGate, PlanRules, velocity_of
 from taustack.controllers.reference import Reference
 from taustack.controllers.safety import SafetyFilter
 from taustack.layout import RobotState, State
 
 FloatArray = NDArray[np.float64]
-Load = tuple[FloatArray, FloatArray]  # torque and error (n,), see LoadEstimate
 OUTSIDE = 1e-3  # [rad or m] that a robot may stand outside its position limits and still start
 JUMP_STEPS = 3.0  # control steps of full acceleration that a plan's first action may be away from the reference
 
@@ -98,12 +97,7 @@ class Tracker:
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped (see `dropped`)."""
-        return self.following.offer(plan, now, self._expected)
-
-    def _expected(self, t: float) -> FloatArray:
-        """Velocity of the reference (n,) at time t [s], by the newest plan."""
-        newest = self.following.newest
-        return velocity_of(newest, t, self._start)[0] if newest is not None else self.reference.dq
+        return self.following.offer(plan, now, Expected(self.following.newest, self._start) if self.following.newest else Expected(None, self.reference.dq))
 
     def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:
         """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""
@@ -126,7 +120,10 @@ class Tracker:
         if fault is not None or signals.self_stopped:  # the reference is the robot's own then, and still moves
             self.overload.reset()
             return None
-        return self.overload.look(*load) if load is not None else None
+        if load is not None and not load.amiss:  # the look would find as much, for the price of a call
+            self.overload.reset()
+            return None
+        return self.overload.look(load.torque, load.error) if load is not None else None
 
     def _begin(self, now: float, sample: RobotState) -> str | None:
         """From idle to ready, unless the robot stands outside its limits."""
@@ -152,7 +149,7 @@ class Tracker:
             self.load.remember(self.reference)
             return
         dq, ddq = velocity_of(plan, now + self.dt, self._start)
-        self.reference, acted = self.filter.step(self.reference, dq, ddq, load[0] if load is not None else None)
+        self.reference, acted = self.filter.step(self.reference, dq, ddq, load.torque if load is not None else None)
         self.load.remember(self.reference)
         for rule, amount in acted.items():
             self.acted[rule] += 1

@@ -20,7 +20,7 @@ from taustack.controllers.gait_state import GaitCommand, LegTargets
 from taustack.controllers.leg_monitors import FallMonitor, LegSensorMonitor, Level
 from taustack.controllers.legs import Legs
 from taustack.controllers.plan import Plan
-from taustack.controllers.plan_gate import PlanGate, PlanRules
+from taustack.controllers.plan_gate import Expected, PlanGate, PlanRules
 from taustack.controllers.rise import Rise
 from taustack.controllers.walk_state import WalkState
 from taustack.legged import LeggedConfig
@@ -51,6 +51,7 @@ class WalkTracker:
         self.robot, self.dt = robot, 1.0 / robot.rates.tracker_hz
         self._most = np.array([*robot.gait.velocity, robot.gait.landing, robot.gait.landing])
         self.gate = PlanGate(PlanRules(nu=NU, max_jump=REFUSED * self._most))
+        self._no_jump = Expected(None, np.zeros(NU))
         self.following = Following(self.gate, robot.safety, self.dt)
         self.sensors, self.falls = LegSensorMonitor(robot), FallMonitor(robot, self.dt)
         self.gait, self._estimator, self._legs = Gait(robot, self.dt), BaseEstimator(robot, self.dt), Legs(robot)
@@ -74,7 +75,7 @@ class WalkTracker:
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped."""
-        return self.following.offer(plan, now, lambda _: np.zeros(NU))
+        return self.following.offer(plan, now, self._no_jump)
 
     def step(self, now: float, sample: ImuSample, signals: Signals = Signals()) -> LegTargets | None:
         """One tick at driver time now [s] over the newest measurement: targets to follow until the next; None: the joints are damped."""

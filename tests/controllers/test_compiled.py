@@ -42,7 +42,7 @@ def walk(robot: RobotConfig, ticks: int) -> list[np.ndarray]:
             wanted = rng.uniform(-3, 3, robot.n) * rng.choice([0.1, 1.0])
         q = at.q + rng.normal(0, 1e-3, robot.n) + (tick % 97 == 0) * 0.4
         state = RobotState(t=tick * DT, q=q, dq=at.dq, q_ref=at.q, dq_ref=at.dq, torque=0 * q, ee=np.zeros(3))
-        said = (sensors.look(state, tick * DT, at.dq) or "", overload.look(*(seen := estimate.look(at, q, at.dq))) or "")
+        said = (sensors.look(state, tick * DT, at.dq) or "", overload.look(*(seen := estimate.look(at, q, at.dq)[:2])) or "")
         at, acted = watched.step(at, wanted, 0 * wanted, seen[0] if tick % 2 else None)
         estimate.remember(at)
         watched.look_ahead(at)

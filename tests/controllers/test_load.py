@@ -19,7 +19,7 @@ def drive(robot: RobotConfig, speed: float, delay_s: float, seconds: float = 0.5
     for tick in range(round(seconds / DT) + 1):
         reference = Reference(q=robot.home + dq * tick * DT, dq=dq, ddq=0 * dq)
         load.remember(reference)
-    return load.look(reference, robot.home + dq * max(0.0, seconds - delay_s), dq)
+    return load.look(reference, robot.home + dq * max(0.0, seconds - delay_s), dq)[:2]
 
 
 @pytest.mark.parametrize("speed", [-2.0, 0.5, 2.0])
@@ -41,7 +41,7 @@ def test_a_joint_that_stands_while_its_reference_goes_is_loaded_by_stiffness_and
     for tick in range(200):
         reference = Reference(q=robot.home + 1.0 * tick * DT, dq=zero + 1.0, ddq=zero)
         load.remember(reference)
-    torque, error = load.look(reference, robot.home, zero)
+    torque, error, _ = load.look(reference, robot.home, zero)
     joint = robot.joints[3]
     np.testing.assert_allclose(error, 0.398 - 0.1, atol=1e-6)
     assert torque[3] == pytest.approx(joint.stiffness * (0.398 - 0.1) + joint.damping * 1.0)
@@ -55,9 +55,25 @@ def test_within_the_limits_it_is_the_impedance_law_itself(robot: RobotConfig) ->
     joint = robot.joints[5]
     q[5] -= 0.4 * joint.torque / joint.stiffness
     dq[5] -= 0.5 * joint.torque / joint.damping
-    torque, error = load.look(Reference.at_rest(robot.home), q, dq)
+    torque, error, _ = load.look(Reference.at_rest(robot.home), q, dq)
     assert torque[5] == pytest.approx(0.9 * joint.torque)
     assert error[5] == pytest.approx(0.4 * joint.torque / joint.stiffness)
+
+
+def test_amiss_is_what_an_overload_would_be_counted_from(robot: RobotConfig) -> None:
+    """The tracker looks for an overload only then: a torque at its limit either way, a distance beyond the largest, each by one joint."""
+    load, zero, at = LoadEstimate(robot, DT), np.zeros(robot.n), Reference.at_rest(robot.home)
+    for joint, own in enumerate(robot.joints):
+        for sign in (1.0, -1.0):
+            dq = zero.copy()
+            dq[joint] = sign * own.torque / own.damping
+            assert load.look(at, robot.home, dq * (1 + 1e-9)).amiss
+            assert not load.look(at, robot.home, dq * (1 - 1e-9)).amiss
+            q = zero.copy()
+            q[joint] = sign * robot.safety.largest_error
+            dq[joint] = -q[joint] * own.stiffness / own.damping  # so that the law gives nothing
+            assert load.look(at, robot.home + q * (1 + 1e-6), dq).amiss
+            assert not load.look(at, robot.home + q * (1 - 1e-6), dq).amiss
 
 
 def test_what_was_before_a_fresh_start_explains_nothing(robot: RobotConfig) -> None:
@@ -67,7 +83,7 @@ def test_what_was_before_a_fresh_start_explains_nothing(robot: RobotConfig) -> N
     load.forget()
     load.remember(Reference.at_rest(robot.home))
     load.remember(Reference.at_rest(robot.home))
-    _, error = load.look(Reference.at_rest(robot.home), robot.home - 0.35, zero)
+    _, error, _ = load.look(Reference.at_rest(robot.home), robot.home - 0.35, zero)
     np.testing.assert_allclose(error, 0.35)
 
 
@@ -78,10 +94,11 @@ def test_what_the_limits_allow_is_the_law_itself_even_if_the_window_would_explai
         reference = Reference(q=robot.home + speed * tick * DT, dq=speed, ddq=0 * speed)
         load.remember(reference)
     error, slower = 0.002 * speed, 0.1 * speed
-    torque, found = load.look(reference, reference.q - error, reference.dq - slower)
+    torque, found, amiss = load.look(reference, reference.q - error, reference.dq - slower)
     gains = [(joint.stiffness, joint.damping) for joint in robot.joints]
     np.testing.assert_allclose(found, error)
     np.testing.assert_allclose(torque, [k * e + d * s for (k, d), e, s in zip(gains, error, slower, strict=True)])
+    assert not amiss
 
 
 def test_each_joint_is_compared_with_its_own_window(robot: RobotConfig) -> None:
@@ -95,7 +112,7 @@ def test_each_joint_is_compared_with_its_own_window(robot: RobotConfig) -> None:
         q, dq = reference.q.copy(), reference.dq.copy()
         q[3] -= sign * 0.2
         dq[4] -= sign * 1.0
-        torque, error = load.look(reference, q, dq)
+        torque, error, _ = load.look(reference, q, dq)
         joint, other = robot.joints[3], robot.joints[4]
         behind = 0.2 - 0.2 * 50 * DT if sign > 0 else -0.2
         assert error[3] == pytest.approx(behind)
@@ -112,7 +129,7 @@ def test_the_window_never_makes_more_of_a_load_than_the_law_does(robot: RobotCon
     q[0] -= 0.35  # over `largest_error`, so the window is looked at
     q[1] -= 0.02
     dq[1] = 0.2
-    torque, _ = load.look(Reference.at_rest(robot.home), q, dq)
+    torque, _, _ = load.look(Reference.at_rest(robot.home), q, dq)
     joint = robot.joints[1]
     assert torque[1] == pytest.approx(joint.stiffness * 0.02 - joint.damping * 0.2)
     assert torque.dtype == float
@@ -125,20 +142,20 @@ def test_what_was_commanded_explains_the_load_from_the_second_tick_on(robot: Rob
     raw = load._stiffness * 0.3
     assert (raw > robot.limits("torque")).all()
     load.remember(Reference.at_rest(robot.home + 0.0))
-    torque, error = load.look(Reference.at_rest(robot.home), away, zero)
+    torque, error, _ = load.look(Reference.at_rest(robot.home), away, zero)
     np.testing.assert_allclose((torque, error), (raw, zero + 0.3))
     load.forget()
     load.remember(Reference.at_rest(away))
-    torque, _ = load.look(Reference.at_rest(robot.home), away, zero)
+    torque, _, _ = load.look(Reference.at_rest(robot.home), away, zero)
     np.testing.assert_allclose(torque, raw)
     load.remember(Reference.at_rest(robot.home))
-    np.testing.assert_array_equal(load.look(Reference.at_rest(robot.home), away, zero), 0.0)
+    np.testing.assert_array_equal(load.look(Reference.at_rest(robot.home), away, zero)[:2], 0.0)
 
 
 def test_a_first_reference_is_no_past_either(robot: RobotConfig) -> None:
     load, zero = LoadEstimate(robot, DT), np.zeros(robot.n)
     load.remember(Reference.at_rest(robot.home + 0.3))
-    torque, error = load.look(Reference.at_rest(robot.home + 0.3), robot.home, zero)
+    torque, error, _ = load.look(Reference.at_rest(robot.home + 0.3), robot.home, zero)
     np.testing.assert_allclose((torque, error), (load._stiffness * 0.3, zero + 0.3))
 
 
@@ -150,9 +167,9 @@ def test_each_joints_speed_is_explained_by_its_own_past(robot: RobotConfig) -> N
         load.remember(Reference(q=robot.home, dq=fast, ddq=zero))
     slow = zero.copy()
     slow[0] = -10.0
-    torque, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
+    torque, _, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
     assert torque[0] == pytest.approx(robot.joints[0].damping * 12.0)
     slow[0] = 1.0
     load._limit = zero  # looks at the past whatever the torque
-    torque, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
+    torque, _, _ = load.look(Reference(q=robot.home, dq=fast, ddq=zero), robot.home, slow)
     assert torque[0] == pytest.approx(robot.joints[0].damping * 1.0)
