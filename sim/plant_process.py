@@ -15,6 +15,8 @@ from taustack.stop_flag import StopFlag
 
 TRACE_S = 120.0  # the newest part of the run that is kept
 TINY_S = 1e-6
+PHASE = 0.75
+"""Of the periods, see `run_periodic`: half a period from the tracker's, so that a measurement is half a period old, and neither has to wait for the other."""
 CATCH_UP_S = 1.0  # at most that is made up for after the process did not run: a real robot does not pause
 AFTER_STOP_S = 0.5  # the robot outlives who commands it, so that its watchdog ends the motion
 
@@ -83,7 +85,7 @@ class PlantProcess(Generic[C]):
             return stopped_at is None or deadline - stopped_at < AFTER_STOP_S
 
         freeze_garbage()
-        run_periodic(self.period_s, step, self.lateness)
+        run_periodic(self.period_s, step, self.lateness, phase=PHASE)
 
     def step(self, deadline: float, periods: int = 1) -> None:
         """Simulate the tracker's periods that ended since the last call, each with the commands of its time, and measure.

@@ -280,7 +280,7 @@ def test_sim_stands_for_the_launch_file_of_the_robots_kind(capsys: pytest.Captur
     assert launch_of_kind("sim", "") == "sim"
     assert launch_of_kind("mine.launch.yaml", "go2") == "mine.launch.yaml"
     assert main(["up", "sim", "--robot", "go2", "kind:=tdm"]) == 2
-    assert "argument of sim_legs.launch.yaml: got 'kind', expected one of bundle" in capsys.readouterr().err
+    assert "argument of sim_legs.launch.yaml: got 'kind', expected one of awake, bundle" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["up", "sim", "--robot", "go2", "--nonsense"])
     with pytest.raises(SystemExit):

@@ -23,7 +23,7 @@ def test_the_doctor_gives_a_verdict_a_line_and_a_picture(tmp_path: Path) -> None
     done = taustack("doctor", "--seconds", "2", "--picture", str(tmp_path / "jitter.png"), "--json", str(tmp_path / "doctor.json"))
     verdicts = json.loads((tmp_path / "doctor.json").read_text())
     about = [verdict["about"] for verdict in verdicts]
-    for needed in ("kernel", "priorities", "locked memory", "cores", "clocks and timers", "shared memory", "DDS and discovery", "stolen time"):
+    for needed in ("kernel", "priorities", "locked memory", "cores", "sleep", "clocks and timers", "shared memory", "DDS and discovery", "stolen time"):
         assert needed in about
     assert sum(name.startswith("loop at") for name in about) == 4
     assert {"inference providers", "plan time"} <= set(about)

@@ -61,6 +61,21 @@ def test_a_tick_that_is_woken_late_knows_at_once_how_many_it_missed(monkeypatch:
     assert lateness.percentiles_ms()["max"] == pytest.approx(35.5, abs=1e-6)
 
 
+@pytest.mark.parametrize(("phase", "now", "first"), [(0.25, 100.0, 100.0025), (0.25, 100.0026, 100.0125), (0.75, 100.0026, 100.0075), (0.0, 100.0, 100.01)])
+def test_ticks_keep_their_phase_on_the_clock_whenever_they_begin(monkeypatch: pytest.MonkeyPatch, phase: float, now: float, first: float) -> None:
+    clock, seen = Clock(), []
+    clock.now = now
+    monkeypatch.setattr(realtime.time, "sleep", clock.sleep)
+
+    def step(deadline: float, ticks: int) -> bool:
+        seen.append(deadline)
+        assert (clock.now, ticks) == (pytest.approx(deadline, abs=1e-9), 1)
+        return len(seen) < 3
+
+    run_periodic(0.01, step, Durations(), clock, phase)
+    np.testing.assert_allclose(seen, first + 0.01 * np.arange(3), atol=1e-9)
+
+
 def test_a_ring_keeps_the_newest_in_order() -> None:
     ring = Ring(4)
     assert len(ring.newest()) == 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from taustack.cores import SLEEP, is_guest
 from taustack.realtime import Durations, ask_for_real_time, freeze_garbage, lock_memory, run_periodic, steal_share
 
 Grade = Literal["good", "limited", "bad"]
@@ -74,6 +75,16 @@ def cores() -> Verdict:
     grade: Grade = "good" if usable >= 4 and governor in ("performance", "unknown") else "limited" if usable >= 2 else "bad"
     advice = "" if grade == "good" else "planning takes two cores and the tracker a quarter of one: give it four, and the governor `performance`"
     return Verdict(about="cores", grade=grade, found=f"{usable} usable, governor {governor}", advice=advice)
+
+
+def sleep() -> Verdict:
+    """Whether cores can be kept from falling asleep, tried in another process."""
+    code = "from taustack.cores import keep_awake as a; print(a() or '')"
+    refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+    advice = f"give the user write access to {SLEEP} (a udev rule)" if refused else ""
+    if is_guest() and not refused:
+        refused, advice = "a virtual machine: its cores may sleep while a tracker runs", "`taustack up sim awake:=always` keeps them awake, at the host's cost"
+    return Verdict(about="sleep", grade="limited" if refused else "good", found=refused or "cores stay awake while a tracker runs", advice=advice)
 
 
 def clocks() -> Verdict:

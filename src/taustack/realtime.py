@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import time
 from array import array
@@ -51,15 +52,18 @@ class Durations:
         return {"p50": float(p50), "p99": float(p99), "p999": float(p999), "max": top}
 
 
-def run_periodic(period_s: float, step: Callable[[float, int], bool], lateness: Durations, clock: Callable[[], float] = time.monotonic) -> None:
+def run_periodic(
+    period_s: float, step: Callable[[float, int], bool], lateness: Durations, clock: Callable[[], float] = time.monotonic, phase: float = 0.0
+) -> None:
     """Call step(deadline, ticks) at absolute deadlines until it returns False. A missed tick is skipped, never caught up.
 
     Args:
         period_s: period [s].
         step: gets the deadline it was due at (monotonic, [s]) and the number of periods since the call before.
         lateness: counts the start of each tick after its deadline.
+        phase: of the deadlines, as a share of the period after its multiples on the clock. The kernel's own tick comes at multiples of its period.
     """
-    deadline = clock() + period_s
+    deadline = period_s * (math.floor(clock() / period_s - phase) + 1 + phase)
     while True:
         now = clock()
         if deadline > now:
@@ -105,17 +109,6 @@ def lock_memory() -> str | None:
         if not name or not (name[0].startswith("[v") or DONE_AT_START in name[0]):  # [vvar] and its like are the kernel's
             first, end = (int(part, 16) for part in place.split("-"))
             libc.mlock(ctypes.c_void_p(first), ctypes.c_size_t(end - first))  # reads in what was not touched yet
-    return None
-
-
-def pin_to_core(core: int | None) -> str | None:
-    """Keep the calling process on one core. Returns what could not be had and what that costs, or None; None asks for nothing."""
-    if core is None:
-        return None
-    try:
-        os.sched_setaffinity(0, {core})
-    except OSError as error:
-        return f"not pinned to core {core} ({error.strerror}): ticks may wait for a migration between cores"
     return None
 
 

@@ -37,7 +37,9 @@ def doctor(options: argparse.Namespace) -> int:
 
     if not 1.0 <= options.seconds <= 3600.0:
         raise BadInput("argument", "--seconds", options.seconds, "1 to 3600")
-    verdicts = [look() for look in (machine.kernel, machine.priorities, machine.locked_memory, machine.cores, machine.clocks, machine.shared_memory)]
+    verdicts = [
+        look() for look in (machine.kernel, machine.priorities, machine.locked_memory, machine.cores, machine.sleep, machine.clocks, machine.shared_memory)
+    ]
     verdicts.append(machine.dds())
     _tell(verdicts)
     print(f"... measuring loops for {options.seconds:g} s", flush=True)

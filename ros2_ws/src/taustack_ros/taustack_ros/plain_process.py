@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import yaml
 
+from taustack.cores import keep_awake, pin_to_core, stays_awake
 from taustack.errors import BadInput, TaustackError
-from taustack.realtime import ask_for_real_time, lock_memory, pin_to_core, real_time_wanted
+from taustack.realtime import ask_for_real_time, lock_memory, real_time_wanted
 from taustack.shared_memory import session_folder
 from taustack.stop_flag import StopFlag, stop_on_signals
 
@@ -45,11 +46,11 @@ def core_of(parameters: dict[str, str]) -> int | None:
     return int(text) if text else None
 
 
-def ask_for_privileges(priority: int, core: int | None) -> None:
+def ask_for_privileges(priority: int, core: int | None, awake: bool) -> None:
     """Ask, and say what could not be had and what that costs."""
     if not real_time_wanted():
         return
-    for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core)):
+    for refused in (ask_for_real_time(priority), lock_memory(), pin_to_core(core), keep_awake() if awake else None):
         if refused:
             print(f"warning: {refused}", file=sys.stderr, flush=True)
 
@@ -61,7 +62,7 @@ def run_plain(body: Callable[[dict[str, str], StopFlag], None], priority: int) -
     try:
         session_folder(session_name())
         parameters = ros_parameters(sys.argv[1:])
-        ask_for_privileges(priority, core_of(parameters))
+        ask_for_privileges(priority, core_of(parameters), stays_awake(parameters.get("awake") or "never"))
         body(parameters, stop)
     except TaustackError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
