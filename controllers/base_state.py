@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,7 @@ from taustack.controllers.attitude import yaw_of
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImuSample:
+class ImuSample(NamedTuple):
     """Of the legs and the IMU: t [s]; q, dq, torque (n,); gyro (3,) [rad/s] and acceleration (3,) [m/s^2] in the base frame, gravity included."""
 
     t: float

@@ -20,7 +20,8 @@ VECTOR, MATRIX, TENSOR = (types.Array(FLOAT, d, "A", readonly=True) for d in (1,
 INDICES, FLAGS = types.Array(INT, 1, "A", readonly=True), types.Array(BOOL, 1, "A", readonly=True)
 STORE, STORE_MATRIX, COUNTS = types.Array(FLOAT, 1, "C"), types.Array(FLOAT, 2, "C"), types.Array(INT, 1, "C")  # to change
 NOTHING = types.void
-NEW_MATRIX, NEW_TENSOR = types.Array(FLOAT, 2, "C"), types.Array(FLOAT, 3, "C")  # what is returned: one array costs less than several
+# To be returned; an array that the caller makes, to be filled, costs half as much.
+NEW_MATRIX, NEW_TENSOR = types.Array(FLOAT, 2, "C"), types.Array(FLOAT, 3, "C")
 
 
 def tuple_of(*kinds: types.Type) -> types.Type:

@@ -203,10 +203,11 @@ def _kept_stoppable(q: FloatArray, v: FloatArray, a: FloatArray, after: FloatArr
     return amount, stop
 
 
-@compiled(tuple_of(NEW_MATRIX, BOOL), *[VECTOR] * 6, MATRIX, FLOAT, STORE)
+@compiled(BOOL, *[VECTOR] * 6, MATRIX, FLOAT, STORE, STORE_MATRIX)
 def filter_step(
-    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, torque: FloatArray, table: FloatArray, dt: float, told: FloatArray
-) -> tuple[FloatArray, bool]:
+    q: FloatArray, v: FloatArray, a: FloatArray, dq: FloatArray, ddq: FloatArray, torque: FloatArray, table: FloatArray, dt: float, told: FloatArray,
+    out: FloatArray,
+) -> bool:  # fmt: skip
     """One tick from the reference q, v, a (n,) towards velocity dq (n,) with slope ddq (n,) at its end.
 
     Args:
@@ -214,10 +215,11 @@ def filter_step(
         table: limits and gains (10, n), see the rows above.
         dt: tick [s].
         told: gets by how much each of `RULES` acted (7,), zero: not at all.
+        out: gets (6, n) position, velocity and acceleration after the tick, then positions at a third, two thirds and the end of the fastest stop
+            from there.
 
     Returns:
-        (6, n): position, velocity and acceleration after the tick, then positions at a third, two thirds and the end of the fastest stop
-        from there; and whether any rule acted.
+        Whether any rule acted.
     """
     dq, ddq = dq.copy(), ddq.copy()
     told[:] = 0.0
@@ -233,6 +235,5 @@ def filter_step(
     if short > SHORT:
         told[rule] = short
     told[STOPPING_DISTANCE], stop = _kept_stoppable(q, v, a, after, table, dt)
-    out = np.empty((6, len(q)))
     out[:3], out[3:] = after, stop_along(after[0], after[1], after[2], stop)
-    return out, bool(told.any())
+    return bool(told.any())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,11 @@ from taustack.layout import State
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signals:
+class Signals(NamedTuple):
     """What others ask of the tracker at a tick. hold: why to hold. estop: sources and whether they are pressed."""
 
     hold: str | None = None
-    estop: dict[str, bool] = field(default_factory=dict)
+    estop: Mapping[str, bool] = MappingProxyType({})
     reset: bool = False
     self_stopped: bool = False
 

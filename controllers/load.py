@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taustack.config import RobotConfig
-from taustack.controllers.compiled import BOOL, FLOAT, NEW_MATRIX, VECTOR, compiled, tuple_of
+from taustack.controllers.compiled import BOOL, FLOAT, STORE_MATRIX, VECTOR, compiled
 from taustack.controllers.reference import Reference
 
 FloatArray = NDArray[np.float64]
@@ -51,7 +51,9 @@ class LoadEstimate:
 
     def look(self, reference: Reference, q: FloatArray, dq: FloatArray) -> Load:
         """For joints at q with dq (n,)."""
-        (torque, error), amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest)
+        found = np.empty((2, len(q)))
+        amiss = _law(reference.q, reference.dq, q, dq, self._stiffness, self._damping, self._limit, self._largest, found)
+        torque, error = found
         if self._rows < 2 or not amiss:
             return Load(torque, error, amiss)
         # Only where something is amiss: the window is the dear part.
@@ -61,16 +63,15 @@ class LoadEstimate:
         return Load(np.where(np.abs(late_torque) < np.abs(torque), late_torque, torque), late, amiss)
 
 
-@compiled(tuple_of(NEW_MATRIX, BOOL), *[VECTOR] * 7, FLOAT)
+@compiled(BOOL, *[VECTOR] * 7, FLOAT, STORE_MATRIX)
 def _law(
     q_ref: FloatArray, dq_ref: FloatArray, q: FloatArray, dq: FloatArray,
-    stiffness: FloatArray, damping: FloatArray, limit: FloatArray, largest: float,
-) -> tuple[FloatArray, bool]:  # fmt: skip
-    """Torque and error (2, n) of the law against one reference, and whether either is more than is allowed."""
-    found, amiss = np.empty((2, len(q))), False
-    torque, error = found[0], found[1]
+    stiffness: FloatArray, damping: FloatArray, limit: FloatArray, largest: float, found: FloatArray,
+) -> bool:  # fmt: skip
+    """Whether torque or error of the law against one reference is more than is allowed; found (2, n) gets both."""
+    amiss, torque, error = False, found[0], found[1]
     for i in range(len(q)):
         error[i] = q_ref[i] - q[i]
         torque[i] = stiffness[i] * error[i] + damping[i] * (dq_ref[i] - dq[i])
         amiss = amiss or abs(torque[i]) >= limit[i] or abs(error[i]) > largest
-    return found, amiss
+    return amiss

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+NOTHING: FloatArray = np.zeros(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +35,7 @@ class Basis:
     obstacles: NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """H actions with what the planner expects of them. Times are driver time [s].
 
     actions (H, nu) are reference velocities at the END of each step of `dt`; states (H+1, nx) begin at `effective_t`.
@@ -46,8 +49,8 @@ class Plan:
     dt: float
     actions: FloatArray
     states: FloatArray
-    cost: dict[str, float] = field(default_factory=dict)
-    disagreement: FloatArray = field(default_factory=lambda: np.zeros(0))
+    cost: Mapping[str, float] = MappingProxyType({})
+    disagreement: FloatArray = NOTHING
     effective_samples: float = 0.0
     nonfinite_samples: int = 0
     plan_time_s: float = 0.0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.compiled import BOOL, FLOAT, INT, MATRIX, NEW_MATRIX, VECTOR, compiled, tuple_of
+from taustack.controllers.compiled import BOOL, FLOAT, INT, MATRIX, NOTHING, STORE_MATRIX, VECTOR, compiled, tuple_of
 from taustack.controllers.plan import Plan
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +90,8 @@ class PlanGate:
 
 def velocity_of(plan: Plan, t: float, start: FloatArray) -> tuple[FloatArray, FloatArray]:
     """`Plan.velocity`, compiled for a tick; planners take that one, for they start without the compiler."""
-    sampled = _velocity(plan.actions, start, (t - plan.effective_t) / plan.dt, plan.dt)
+    sampled = np.empty((2, plan.actions.shape[1]))
+    _velocity(plan.actions, start, (t - plan.effective_t) / plan.dt, plan.dt, sampled)
     return sampled[0], sampled[1]
 
 
@@ -101,16 +102,14 @@ def _place(steps: float, h: int) -> tuple[int, float]:
     return i, min(max(steps - i, 0.0), 1.0)
 
 
-@compiled(NEW_MATRIX, MATRIX, VECTOR, FLOAT, FLOAT)
-def _velocity(actions: FloatArray, start: FloatArray, steps: float, dt: float) -> FloatArray:
-    """Velocity and slope (2, nu) so many steps after a plan took effect."""
+@compiled(NOTHING, MATRIX, VECTOR, FLOAT, FLOAT, STORE_MATRIX)
+def _velocity(actions: FloatArray, start: FloatArray, steps: float, dt: float, sampled: FloatArray) -> None:
+    """Put velocity and slope so many steps after a plan took effect into `sampled` (2, nu)."""
     i, share = _place(steps, len(actions))
-    sampled = np.empty((2, actions.shape[1]))
     for j in range(actions.shape[1]):
         before = actions[i - 1, j] if i > 0 else start[j]
         sampled[1, j] = (actions[i, j] - before) / dt
         sampled[0, j] = before + (actions[i, j] - before) * share
-    return sampled
 
 
 @compiled(tuple_of(BOOL, BOOL), MATRIX, MATRIX, VECTOR, FLOAT, VECTOR)

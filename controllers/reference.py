@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,7 @@ STILL_VELOCITY = 1e-4  # [rad/s or m/s] under which a reference rests
 STILL_ACCELERATION = 0.1  # [rad/s^2 or m/s^2]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reference:
+class Reference(NamedTuple):
     """Position, velocity and acceleration (n,) of the reference, SI units."""
 
     q: FloatArray

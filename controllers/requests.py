@@ -29,11 +29,12 @@ class Requests:
             if name not in SOURCES:
                 raise UnknownName("e-stop source", name, SOURCES)
         self.unreadable = 0
-        self._timeout_s, self._required = bridge_timeout_s, required
+        self._timeout_s = bridge_timeout_s
         self._sources = {name: reader(folder, channel) for name, (channel, _) in SOURCES.items()}
         for channel in self._sources.values():
             channel.new()  # what a run before this one said is not for us
         self._newest: dict[str, Request] = {}
+        self._missing = ("bridge", *required)
         self._resets = dict.fromkeys(SOURCES, -1)
 
     def signals(self, now: float, hold: str | None) -> Signals:
@@ -49,13 +50,13 @@ class Requests:
                     self.unreadable += 1
                     continue
                 self._newest[source] = request
+                self._missing = tuple(name for name in self._missing if name != source) if self._missing else ()
                 estop[SOURCES[source][1]] = request.estop
                 reset |= 0 <= self._resets[source] < request.resets
                 self._resets[source] = request.resets
         bridge = self._newest.get("bridge")
-        missing = next((name for name in ("bridge", *self._required) if name not in self._newest), None)
-        if hold is None and missing is not None:
-            hold = f"waiting for {SOURCES[missing][1]}"
+        if hold is None and self._missing:
+            hold = f"waiting for {SOURCES[self._missing[0]][1]}"
         elif hold is None and bridge is not None and now - bridge.t > self._timeout_s:
             hold = "no sign of life from the driver node"
         elif hold is None and bridge is not None:

@@ -55,7 +55,8 @@ class SafetyFilter:
         """
         dq, ddq = np.asarray(dq, dtype=float), np.asarray(ddq, dtype=float)
         load = self._no_torque if torque is None else torque
-        out, acts = filter_step(start.q, start.dq, start.ddq, dq, ddq, load, self._table, self.dt, self._told)
+        out = np.empty((6, len(dq)))
+        acts = filter_step(start.q, start.dq, start.ddq, dq, ddq, load, self._table, self.dt, self._told, out)
         step = Reference(q=out[0], dq=out[1], ddq=out[2])
         acted = {rule: float(amount) for rule, amount in zip(STEP_RULES, self._told, strict=True) if amount > 0} if acts else {}
         if self.keep_out is None or self._surely_clear(out[3:]):

@@ -6,7 +6,6 @@ Without a plan the strides end and the robot stands; a robot that has fallen, or
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ class WalkTracker:
             self._estimate(sample)
         up = self._up(sample, fault)
         stands = self.following.state not in ("idle", "damped")
-        asked = replace(signals, hold=signals.hold or (self.sensors.in_the_air(now) if stands else None))
+        asked = signals._replace(hold=signals.hold or (self.sensors.in_the_air(now) if stands else None))
         self.following.judge(now, fault, self._overload(now, fault, signals, sample), asked, lambda: self._begin(now, sample, up))
         if self._rise is not None:
             if self.following.forbidden is None:  # an e-stop, or any other hold, stops it where it is

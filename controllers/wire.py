@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,6 @@ CAPACITY = {
 }  # fmt: skip
 FLOAT = np.dtype(np.float64)
 NO_STATES: FloatArray = np.zeros((0, 0))
-NOTHING: FloatArray = np.zeros(0)
 SLOTS = {"command": 512, "state": 256}  # enough to make up for a stall of the simulated robot's process, or of the bridge; others: 8
 
 
@@ -43,8 +42,7 @@ def reader(folder: Path, name: str) -> Reader:
     return Reader(folder / name, CAPACITY[name], SLOTS.get(name, 8))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(NamedTuple):
     """What the robot's side sends each of its periods."""
 
     state: RobotState
@@ -52,8 +50,7 @@ class Measurement:
     self_stopped: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommandOut:
+class CommandOut(NamedTuple):
     """What the tracker sends to the robot's side."""
 
     t: float
@@ -62,8 +59,7 @@ class CommandOut:
     damped: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What the bridge, or the terminal, asks of the tracker; its time is its sign of life. `resets` counts up."""
 
     t: float
@@ -73,8 +69,7 @@ class Request:
     resets: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrackerState:
+class TrackerState(NamedTuple):
     """What the tracker says each tick."""
 
     measured: Measured
@@ -83,8 +78,8 @@ class TrackerState:
 
 
 def _pack_state(state: RobotState, flags: int, seq: int = 0, epoch: int = 0, plan_seq: int = 0) -> bytes:
-    vectors = np.concatenate((state.q, state.dq, state.q_ref, state.dq_ref, state.torque, state.ee))
-    return STATE_HEAD.pack(state.t, seq, plan_seq, epoch, flags) + vectors.tobytes()
+    head = STATE_HEAD.pack(state.t, seq, plan_seq, epoch, flags)
+    return b"".join([head, *[vector.tobytes() for vector in state[1:]]])
 
 
 def _unpack_state(data: bytes, n: int) -> tuple[RobotState, tuple[int, int, int, int]]:
@@ -146,7 +141,7 @@ def unpack_track(messages: Sequence[bytes], n: int) -> TrackRows:
 
 
 def pack_command(command: CommandOut) -> bytes:
-    return COMMAND_HEAD.pack(command.t, command.damped) + np.concatenate((command.q_ref, command.dq_ref)).tobytes()
+    return COMMAND_HEAD.pack(command.t, command.damped) + command.q_ref.tobytes() + command.dq_ref.tobytes()
 
 
 def unpack_command(data: bytes, n: int) -> CommandOut:
@@ -170,7 +165,7 @@ def unpack_plan(data: bytes) -> Plan:
     seq, state_seq, epoch, h, n, state_t, effective_t, dt = PLAN_HEAD.unpack_from(data)
     actions = np.frombuffer(data, FLOAT, offset=PLAN_HEAD.size).reshape(h, n)
     return Plan(
-        seq=seq, state_seq=state_seq, epoch=epoch, state_t=state_t, effective_t=effective_t, dt=dt, actions=actions, states=NO_STATES, disagreement=NOTHING
+        seq=seq, state_seq=state_seq, epoch=epoch, state_t=state_t, effective_t=effective_t, dt=dt, actions=actions, states=NO_STATES
     )  # fmt: skip
 
 
@@ -179,12 +174,17 @@ def pack_request(request: Request) -> bytes:
     return REQUEST.pack(request.t, request.estop, request.resets, why_estop, why_hold)
 
 
+def _text(padded: bytes) -> str:
+    """The text of a field; mostly there is none."""
+    text = padded.rstrip(b"\0")
+    return text.decode("ascii", "replace") if text else ""
+
+
 def unpack_request(data: bytes) -> Request:
     if len(data) != REQUEST.size:
         raise ValueError(f"a request of {len(data)} bytes, expected {REQUEST.size}")
     t, estop, resets, why_estop, why_hold = REQUEST.unpack(data)
-    texts = (text.rstrip(b"\0").decode("ascii", "replace") for text in (why_estop, why_hold))
-    return Request(t=t, estop=estop, resets=resets, estop_reason=next(texts), hold=next(texts))
+    return Request(t=t, estop=estop, resets=resets, estop_reason=_text(why_estop), hold=_text(why_hold))
 
 
 def pack_status(status: dict[str, Any]) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from taustack.config import RobotConfig
@@ -52,5 +50,5 @@ class ArmSimulation:
     def measured(self, deadline: float) -> bytes:
         state = self.hardware.read()
         lag = self.plant.data.time - state.t  # a delayed or stopped sensor shows by its stamp
-        stamped = dataclasses.replace(state, t=deadline - lag)
+        stamped = state._replace(t=deadline - lag)
         return pack_measurement(Measurement(state=stamped, estop=self.hardware.estop_pressed, self_stopped=self.hardware.self_stopped))

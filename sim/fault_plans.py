@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Iterator
 
@@ -72,9 +71,9 @@ class PlansUnderWay:
         elif kind == "swapped_outputs":
             actions[:, [0, -1]] = actions[:, [-1, 0]]
         elif kind == "stale_plan":
-            return dataclasses.replace(plan, state_t=plan.state_t - fault.strength)
+            return plan._replace(state_t=plan.state_t - fault.strength)
         elif kind == "future_plan":
-            return dataclasses.replace(plan, effective_t=plan.effective_t + fault.strength)
+            return plan._replace(effective_t=plan.effective_t + fault.strength)
         elif kind == "other_epoch_plan":
-            return dataclasses.replace(plan, epoch=plan.epoch + 1)
-        return dataclasses.replace(plan, actions=actions)
+            return plan._replace(epoch=plan.epoch + 1)
+        return plan._replace(actions=actions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -52,21 +51,21 @@ class FaultySensor(Generic[S]):
         kind, n = fault.kind, len(state.q)
         if kind == "frozen_state":
             kept = self._frozen.setdefault(kind, state)
-            return dataclasses.replace(kept, t=state.t)
+            return kept._replace(t=state.t)
         if kind == "state_stops":
             return self._frozen.setdefault(kind, state)
         if kind == "joints_permuted":
             order = np.arange(n)
             order[[0, -1]] = order[[-1, 0]]
-            return dataclasses.replace(state, q=state.q[order], dq=state.dq[order])
+            return state._replace(q=state.q[order], dq=state.dq[order])
         if kind == "joint_missing":
-            return dataclasses.replace(state, q=state.q[:-1], dq=state.dq[:-1])
+            return state._replace(q=state.q[:-1], dq=state.dq[:-1])
         if kind == "joints_doubled":
-            return dataclasses.replace(state, q=np.tile(state.q, 2), dq=np.tile(state.dq, 2))
+            return state._replace(q=np.tile(state.q, 2), dq=np.tile(state.dq, 2))
         if kind in ("position_jump", "stuck_sensor", "nan_sensor", "infinite_sensor"):
             return self._of_a_joint(fault, state)
         if kind == "noisy_sensor":
-            return dataclasses.replace(state, q=state.q + self.rng.normal(0.0, fault.strength, n))
+            return state._replace(q=state.q + self.rng.normal(0.0, fault.strength, n))
         if kind == "delayed_sensor":
             return self._from_history(round(fault.strength / self._dt))
         return self._in_time(fault, state, now)
@@ -81,7 +80,7 @@ class FaultySensor(Generic[S]):
             dq[joint] = np.inf
         else:
             q[joint], dq[joint] = self._stuck.setdefault(joint, (float(q[joint]), float(dq[joint])))
-        return dataclasses.replace(state, q=q, dq=dq)
+        return state._replace(q=q, dq=dq)
 
     def _in_time(self, fault: Fault, state: S, now: float) -> S:
         tick = round(now * self._hz)
@@ -90,7 +89,7 @@ class FaultySensor(Generic[S]):
         if fault.kind == "reordered_samples":
             return self._from_history(2 * self._per_sample) if tick % 2 else state
         if fault.kind == "clock_jump":
-            return dataclasses.replace(state, t=state.t + fault.strength)
+            return state._replace(t=state.t + fault.strength)
         return state
 
     def _from_history(self, steps: int) -> S:

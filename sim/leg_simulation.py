@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from taustack.controllers.gait_state import LegTargets
@@ -57,5 +55,5 @@ class LegSimulation:
         )  # fmt: skip
 
     def measured(self, deadline: float) -> bytes:
-        sample = dataclasses.replace(self.plant.read(), t=deadline)
+        sample = self.plant.read()._replace(t=deadline)
         return pack_measurement(LegMeasurement(sample=sample, self_stopped=self.self_stop.stopped))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ class FaultyLegs:
             if fault.kind in ("imu_nan", "imu_biased") and fault.active(now):
                 gyro = sample.gyro.copy()
                 gyro[fault.joint % len(gyro)] += np.nan if fault.kind == "imu_nan" else fault.strength
-                sample = dataclasses.replace(sample, gyro=gyro)
+                sample = sample._replace(gyro=gyro)
         return sample
 
     def advance(self) -> None:
@@ -234,7 +233,7 @@ class LegFaultRig:
             plan = self._made(state, wanted)
         except PlanFailed:
             return
-        self._plans.send(dataclasses.replace(plan, epoch=self.tracker.following.epoch), now)
+        self._plans.send(plan._replace(epoch=self.tracker.following.epoch), now)
 
     def _made(self, state: WalkState, wanted: FloatArray) -> Plan:
         """A plan of MPPI, or of a law: the same command for all of its steps."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 
 import mujoco
@@ -72,9 +71,9 @@ class MujocoPlant:
             return self._sample
         state = self.truth()
         if scenario.position_noise:
-            state = dataclasses.replace(state, q=state.q + self.rng.normal(0.0, scenario.position_noise, state.q.shape))
+            state = state._replace(q=state.q + self.rng.normal(0.0, scenario.position_noise, state.q.shape))
         if scenario.velocity_noise:
-            state = dataclasses.replace(state, dq=state.dq + self.rng.normal(0.0, scenario.velocity_noise, state.dq.shape))
+            state = state._replace(dq=state.dq + self.rng.normal(0.0, scenario.velocity_noise, state.dq.shape))
         self._sample = state
         return state
 

@@ -8,8 +8,7 @@ from dq_ref to u (first-order hold), so |u - dq_ref| / dt is the acceleration of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,7 @@ STATES: tuple[State, ...] = get_args(State)
 """States of the tracker; messages and logs carry their index. What they mean: controllers/states."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RobotState:
+class RobotState(NamedTuple):
     """What the hardware interface reads: joint vectors (n,), SI units, and the end effector (3,) [m] in the base frame."""
 
     t: float
@@ -37,8 +35,7 @@ class RobotState:
         return np.concatenate([self.q, self.dq, self.q_ref, self.dq_ref])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measured(NamedTuple):
     """A robot state with its place in the order of things."""
 
     state: RobotState

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -88,7 +87,7 @@ def test_what_is_not_finite_gives_no_plan(bundle: Bundle, robot: RobotConfig, ta
     if where == "goal":
         goal[1] = np.nan
     else:
-        state = dataclasses.replace(state, dq=np.full(robot.n, np.inf))
+        state = state._replace(dq=np.full(robot.n, np.inf))
     with pytest.raises(PlanFailed, match="not finite"):
         planner.plan(Measured(state=state), goal)
 

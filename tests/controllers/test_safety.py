@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -240,7 +239,7 @@ def test_the_stop_is_the_fastest_within_the_limits(robot: RobotConfig) -> None:
 
 def test_a_steady_speed_is_stopped_too(robot: RobotConfig) -> None:
     """No acceleration is no rest."""
-    steady = dataclasses.replace(Reference.at_rest(robot.home), dq=np.full(robot.n, 0.3))
+    steady = Reference.at_rest(robot.home)._replace(dq=np.full(robot.n, 0.3))
     after = SafetyFilter(robot, DT).stop(steady)
     assert (after.dq < 0.3).all()
     assert (after.q > robot.home).all()
@@ -300,7 +299,7 @@ def test_every_rule_says_by_how_much_it_acted(robot: RobotConfig, keep_out: Keep
     limits = safety.limits
     told |= safety.step(start, np.full(robot.n, np.nan), zero)[1]
     told |= safety.step(start, 2 * limits.velocity, zero)[1]
-    near = dataclasses.replace(start, q=np.append(robot.q_max[0] - 0.031, robot.home[1:]))
+    near = start._replace(q=np.append(robot.q_max[0] - 0.031, robot.home[1:]))
     told |= SafetyFilter(robot, DT).step(near, np.full(robot.n, 1.0), zero)[1]
     told |= safety.step(start, np.full(robot.n, 0.5), zero, torque=3 * robot.limits("torque"))[1]
     told |= safety.step(start, limits.acceleration * DT * 0.9, limits.acceleration)[1]

@@ -178,7 +178,7 @@ def test_a_jump_is_named_with_its_joint_and_noise_is_none(robot: RobotConfig) ->
 def test_a_sensor_that_repeats_itself_while_it_says_that_it_moves_is_frozen(robot: RobotConfig, speed: float, frozen: bool) -> None:
     monitor, dq = SensorMonitor(robot), np.zeros(robot.n)
     dq[3] = speed
-    found = [monitor.look(dataclasses.replace(sample(robot, 0.002 * i), dq=dq), 0.002 * i, 0 * dq) for i in range(30)]
+    found = [monitor.look(sample(robot, 0.002 * i)._replace(dq=dq), 0.002 * i, 0 * dq) for i in range(30)]
     assert found[:25] == [None] * 25
     assert found[-1] == ("frozen: joint 4" if frozen else None)
 

@@ -27,9 +27,8 @@ At = Callable[..., RobotState]
 @pytest.fixture
 def at(at_home: At) -> Callable[[np.ndarray], RobotState]:
     """The robot's state with its end effector anywhere."""
-    import dataclasses
 
-    return lambda ee: dataclasses.replace(at_home(), ee=np.asarray(ee, dtype=float))
+    return lambda ee: at_home()._replace(ee=np.asarray(ee, dtype=float))
 
 
 def least_room(chain: np.ndarray, obstacles: list[Obstacle]) -> float:

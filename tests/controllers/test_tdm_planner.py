@@ -35,7 +35,7 @@ def planner(robot: RobotConfig, bundle: Bundle) -> TDMSubgoals:
 @pytest.fixture
 def resting(at_home: State, chain: KinematicChain) -> Callable[[np.ndarray], RobotState]:
     """The robot at rest with its joints anywhere."""
-    return lambda q: dataclasses.replace(at_home(), q=q, q_ref=q, ee=chain.position(q))
+    return lambda q: at_home()._replace(q=q, q_ref=q, ee=chain.position(q))
 
 
 def test_in_free_space_the_goal_is_the_first_stop_with_a_way_to_stand_there(planner: TDMSubgoals, at_home: State, chain: KinematicChain) -> None:
@@ -97,7 +97,7 @@ def test_what_is_not_finite_is_refused(planner: TDMSubgoals, at_home: State) -> 
     with pytest.raises(PlanFailed, match="not finite"):
         planner.choose(at_home(), np.array([np.nan, 0.0, 0.5]))
     with pytest.raises(PlanFailed, match="not finite"):
-        planner.choose(dataclasses.replace(at_home(), q=np.full(7, np.nan)), ACROSS)
+        planner.choose(at_home()._replace(q=np.full(7, np.nan)), ACROSS)
 
 
 def test_a_model_of_other_limits_is_refused_by_key(bundle_copy: Path, robot_copy: Callable[[Callable[[dict[str, Any]], Any]], Path]) -> None:

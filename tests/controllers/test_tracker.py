@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -45,7 +43,7 @@ class Rig:
 
     def run(self, seconds: float, **changes: object) -> Tracker:
         for _ in range(round(seconds / DT)):
-            sample = dataclasses.replace(self.sample(), **changes)  # type: ignore[arg-type]
+            sample = self.sample()._replace(**changes)  # type: ignore[arg-type]
             reference = self.tracker.step(self.t, sample, self.signals)
             self.q, self.dq = reference.q, reference.dq
             self.t += DT
@@ -332,7 +330,7 @@ def test_a_robot_whose_first_measurement_is_none_gets_no_command(robot: RobotCon
     plant.reset(robot.home + 0.4)
     core = DriverCore(robot, plant)
     truth = plant.truth
-    plant.read = lambda: dataclasses.replace(truth(), q=np.full(robot.n, np.nan))  # type: ignore[method-assign]
+    plant.read = lambda: truth()._replace(q=np.full(robot.n, np.nan))  # type: ignore[method-assign]
     for _ in range(100):
         core.tick(plant.data.time)
         plant.advance(DT)

@@ -59,7 +59,7 @@ class Pair:
     def run(self, seconds: float, u: np.ndarray | None = None, tracker: bool = True) -> None:
         for tick in range(round(seconds / DT)):
             if self.ask is not None:
-                self.requests.write(pack_request(replace(self.ask, t=self.t)))
+                self.requests.write(pack_request(self.ask._replace(t=self.t)))
             if u is not None and tick % 10 == 0:
                 self.seq += 1
                 plan = Plan(
@@ -108,8 +108,8 @@ def up_and_walking(pair: Pair) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda sample: replace(sample, q=np.where(np.arange(len(sample.q)) == 0, np.nan, sample.q)),
-        lambda sample: replace(sample, t=sample.t - 3600.0),
+        lambda sample: sample._replace(q=np.where(np.arange(len(sample.q)) == 0, np.nan, sample.q)),
+        lambda sample: sample._replace(t=sample.t - 3600.0),
     ],
     ids=["no number", "a clock set back for a while"],
 )
@@ -170,12 +170,12 @@ def test_the_bridges_silence_is_a_hold(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: replace(s, gyro=s.gyro + [0, np.nan, 0]), "impossible: gyro of axis y is nan"),
-        (lambda s: replace(s, acceleration=s.acceleration + [0, 0, 1e4]), "impossible: acceleration of axis z is 1.001e+04"),
-        (lambda s: replace(s, q=np.where(np.arange(12) == 4, np.inf, s.q)), "impossible: q of FR_thigh_joint is inf"),
-        (lambda s: replace(s, q=s.q + 0.5), "position jump: "),
-        (lambda s: replace(s, t=s.t - 0.1), "clock went back: by 0.0"),
-        (lambda s: replace(s, t=s.t + 0.1), "from the future: by 0.09"),
+        (lambda s: s._replace(gyro=s.gyro + [0, np.nan, 0]), "impossible: gyro of axis y is nan"),
+        (lambda s: s._replace(acceleration=s.acceleration + [0, 0, 1e4]), "impossible: acceleration of axis z is 1.001e+04"),
+        (lambda s: s._replace(q=np.where(np.arange(12) == 4, np.inf, s.q)), "impossible: q of FR_thigh_joint is inf"),
+        (lambda s: s._replace(q=s.q + 0.5), "position jump: "),
+        (lambda s: s._replace(t=s.t - 0.1), "clock went back: by 0.0"),
+        (lambda s: s._replace(t=s.t + 0.1), "from the future: by 0.09"),
     ],
     ids=["gyro", "acceleration", "joint", "jump", "back", "future"],
 )
@@ -196,8 +196,8 @@ def test_a_measurement_that_cannot_be_ends_the_walk_on_its_feet(pair: Pair, chan
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: replace(s, gyro=np.zeros(3), acceleration=np.array([0.0, 0.0, 9.81])), "frozen: gyro and accelerometer"),
-        (lambda s: replace(s, q=np.where(np.arange(12) == 4, 0.7, s.q)), "frozen: FR_thigh_joint"),
+        (lambda s: s._replace(gyro=np.zeros(3), acceleration=np.array([0.0, 0.0, 9.81])), "frozen: gyro and accelerometer"),
+        (lambda s: s._replace(q=np.where(np.arange(12) == 4, 0.7, s.q)), "frozen: FR_thigh_joint"),
     ],
     ids=["imu", "joint"],
 )
@@ -211,7 +211,7 @@ def test_a_measurement_that_says_the_same_bit_for_bit_is_frozen(pair: Pair, chan
 
 def test_a_robot_that_is_blind_for_too_long_is_damped(pair: Pair) -> None:
     up_and_walking(pair)
-    pair.simulation.change = lambda s: replace(s, q=s.q * np.nan)
+    pair.simulation.change = lambda s: s._replace(q=s.q * np.nan)
     pair.run(1.0, WALK)
     assert pair.following.state == "holding"
     pair.run(0.01, WALK)

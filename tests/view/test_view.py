@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -92,7 +91,7 @@ def test_an_arms_plan_is_drawn_with_what_was_tried_for_it(robot: RobotConfig, ta
     np.testing.assert_allclose(drawn.samples[:, 0], np.tile(drawn.path[0], (SHOWN, 1)), atol=1e-6)
     assert drawn.samples[:, -1].std(0).max() > 0.005
     assert drawn.cost == pytest.approx({name: value * task.cost.get(name, 0.0) for name, value in plan.cost.items()})
-    other = eyes.planned(replace(plan, bundle_sha256="0" * 64))
+    other = eyes.planned(plan._replace(bundle_sha256="0" * 64))
     assert other.samples.size == 0
     np.testing.assert_array_equal(eyes.qpos(state)[:7], state.q)
 
@@ -115,7 +114,7 @@ def test_a_walks_plan_leads_on_from_where_the_robot_is(go2: LeggedConfig) -> Non
     assert np.arctan2(way[1], way[0]) == pytest.approx(yaw_of(state.base.quaternion), abs=0.3)
     assert drawn.samples.shape == (SHOWN, len(plan.states), 3)
     with pytest.raises(BadInput, match="topic plan: states: got 7 numbers a state"):
-        eyes.planned(replace(plan, states=plan.states[:, :7]))
+        eyes.planned(plan._replace(states=plan.states[:, :7]))
     assert drawn.samples[:, -1].std(0).max() > 0.005
 
 

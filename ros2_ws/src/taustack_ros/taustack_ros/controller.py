@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -178,7 +177,7 @@ class Controller(Node):
         if self.policy is not None and self.ladder.step == 0:
             return self.policy.plan(newest, goal, self._tau_s / planner.dt)
         planner.use_shards(None if self.ladder.step == 0 else 1)
-        return dataclasses.replace(planner.plan(newest, goal, self._tau_s / planner.dt), planner=self.ladder.name)
+        return planner.plan(newest, goal, self._tau_s / planner.dt)._replace(planner=self.ladder.name)
 
     def _note(self, outcome: Outcome) -> None:
         """Climb the ladder down or up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -159,7 +158,7 @@ class WalkController(Node):
             self._note("failed")
             return
         took_s = time.monotonic() - self._received_at
-        self._plans.publish(plan_message(dataclasses.replace(plan, state_seq=tick, epoch=epoch), ACTIONS))
+        self._plans.publish(plan_message(plan._replace(state_seq=tick, epoch=epoch), ACTIONS))
         self.times.add(plan.planner, plan.plan_time_s)
         self._note("late" if took_s > plan.effective_t - plan.state_t else "good")
 
@@ -183,7 +182,7 @@ class WalkController(Node):
         planner = self._planner_name
         if self.mppi is not None and self.ladder.step == 0:
             if not self.mppi.stands(wanted, state):
-                return dataclasses.replace(self.mppi.plan(state, wanted), planner=MPPI)
+                return self.mppi.plan(state, wanted)._replace(planner=MPPI)
         else:
             command = self.law.command(wanted, state)
             actions[:] = np.concatenate([command.velocity, command.landing])
