@@ -13,7 +13,7 @@ from taustack_msgs import msg
 from taustack_ros.convert import JointMap, measured, obstacles_of, plan_of, subgoal_of
 
 from taustack.controllers.estop import EStop
-from taustack.controllers.plan_gate import PlanGate, PlanRules
+from taustack.controllers.plan_gate import Expected, PlanGate, PlanRules
 from taustack.controllers.wire import pack_plan, unpack_plan
 from taustack.errors import BadInput
 
@@ -72,7 +72,7 @@ def read(kind: str, message: Any) -> None:
     elif kind == "plan":
         plan = unpack_plan(pack_plan(plan_of(message, NAMES, 100.0)))
         gate = PlanGate(PlanRules(nu=7, max_jump=plan.actions[0] * 0 + 0.5))
-        gate.admit(plan, 0.0, lambda _: plan.actions[0] * 0)
+        gate.admit(plan, 0.0, Expected(None, plan.actions[0] * 0))
     elif kind == "subgoal":
         subgoal_of(message, len(NAMES))
     elif kind == "obstacle":
