@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numpy as np
 from numba import njit, types
-from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 FLOAT, INT, BOOL = types.float64, types.int64, types.boolean
@@ -42,9 +40,3 @@ def compiled(returns: types.Type, *arguments: types.Type) -> Callable[[F], F]:
             return cast(F, njit(returns(*arguments), **options)(function))  # no folder to write to: compiled at each start
 
     return compile_now
-
-
-@compiled(BOOL, VECTOR, VECTOR)
-def finite(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
-    """True if no entry of the two vectors is infinite or not a number."""
-    return bool(np.isfinite(a).all() and np.isfinite(b).all())

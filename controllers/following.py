@@ -78,7 +78,7 @@ class Following:
         return self.gate.dropped + self.refused
 
     def offer(self, plan: Plan, now: float, expected: Expected) -> bool:
-        """Take a plan; False if it was dropped (see `dropped`). expected: see `PlanGate.admit`."""
+        """Take a plan; False if it was dropped (see `dropped`). expected: the velocity it takes over at."""
         if self.forbidden is not None:
             self.refused["not_now"] += 1
             return False

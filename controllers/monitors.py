@@ -101,8 +101,8 @@ class Movement:
 
         Where no time went by only whether all numbers are finite.
         """
-        finite, jumped, moved, frozen = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._response_s, self._stuck_since, self._unmoved_since)
-        if not finite:
+        possible, jumped, moved, frozen = _move(q, q_last, dq, dq_ref, self._velocity, dt, now, self._response_s, self._stuck_since, self._unmoved_since)
+        if not possible:
             return NOT_FINITE
         if jumped >= 0:
             return f"position jump: {self._names[jumped]} by {moved:.3f}"
@@ -132,6 +132,12 @@ class OverloadMonitor:
         self._loaded[:] = 0
 
 
+@compiled(BOOL, VECTOR, VECTOR)
+def finite(a: FloatArray, b: FloatArray) -> bool:
+    """True if no entry of the two vectors is infinite or not a number."""
+    return bool(np.isfinite(a).all() and np.isfinite(b).all())
+
+
 @compiled(tuple_of(BOOL, INT, FLOAT, INT), *[VECTOR] * 5, FLOAT, FLOAT, FLOAT, STORE, STORE)
 def _move(
     q: FloatArray, q_last: FloatArray, dq: FloatArray, dq_ref: FloatArray, velocity: FloatArray, dt: float, now: float, response_s: float,
@@ -139,9 +145,10 @@ def _move(
 ) -> tuple[bool, int, float, int]:  # fmt: skip
     """Whether all numbers are finite; if so, and if time went by, note which joints moved, or had no reason to; find the joint that jumped farthest
     beyond what it may, by how much it moved, and one that has not moved for too long although it says that it does, or should. -1: none."""
-    finite = bool(np.isfinite(q).all() and np.isfinite(dq).all())
-    if not finite or dt <= NEW_S:
-        return finite, -1, 0.0, -1
+    if not finite(q, dq):
+        return False, -1, 0.0, -1
+    if dt <= NEW_S:
+        return True, -1, 0.0, -1
     jumped, by, beyond = -1, 0.0, 0.0
     for i in range(len(q)):
         moved = abs(q[i] - q_last[i])

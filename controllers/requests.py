@@ -50,7 +50,8 @@ class Requests:
                     self.unreadable += 1
                     continue
                 self._newest[source] = request
-                self._missing = tuple(name for name in self._missing if name != source) if self._missing else ()
+                if source in self._missing:
+                    self._missing = tuple(name for name in self._missing if name != source)
                 estop[SOURCES[source][1]] = request.estop
                 reset |= 0 <= self._resets[source] < request.resets
                 self._resets[source] = request.resets

@@ -97,7 +97,8 @@ class Tracker:
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Hand over a plan; False if it was dropped (see `dropped`)."""
-        return self.following.offer(plan, now, Expected(self.following.newest, self._start) if self.following.newest else Expected(None, self.reference.dq))
+        newest = self.following.newest
+        return self.following.offer(plan, now, Expected(newest, self._start if newest is not None else self.reference.dq))
 
     def step(self, now: float, sample: RobotState, signals: Signals = Signals()) -> Reference:
         """One tick at driver time `now` [s] over the newest measurement: the reference to apply until the next (see also `damped`)."""

@@ -77,11 +77,6 @@ class TrackerState(NamedTuple):
     plan_seq: int
 
 
-def _pack_state(state: RobotState, flags: int, seq: int = 0, epoch: int = 0, plan_seq: int = 0) -> bytes:
-    head = STATE_HEAD.pack(state.t, seq, plan_seq, epoch, flags)
-    return b"".join([head, *[vector.tobytes() for vector in state[1:]]])
-
-
 def _unpack_state(data: bytes, n: int) -> tuple[RobotState, tuple[int, int, int, int]]:
     """The state, and seq, plan_seq, epoch, flags."""
     if len(data) != STATE_HEAD.size + 8 * (5 * n + 3):
@@ -93,7 +88,9 @@ def _unpack_state(data: bytes, n: int) -> tuple[RobotState, tuple[int, int, int,
 
 
 def pack_measurement(measurement: Measurement) -> bytes:
-    return _pack_state(measurement.state, int(measurement.estop) | 2 * int(measurement.self_stopped))
+    """The vectors may hold any kind of numbers: they come from whoever talks to the robot."""
+    flags = int(measurement.estop) | 2 * int(measurement.self_stopped)
+    return STATE_HEAD.pack(measurement.state.t, 0, 0, 0, flags) + np.concatenate(measurement.state[1:], dtype=float).tobytes()
 
 
 def unpack_measurement(data: bytes, n: int) -> Measurement:
@@ -103,8 +100,10 @@ def unpack_measurement(data: bytes, n: int) -> Measurement:
 
 
 def pack_tracker_state(out: TrackerState) -> bytes:
-    m = out.measured
-    return _pack_state(m.state, STATES.index(out.state), m.seq, m.epoch, out.plan_seq)
+    """The vectors are those of a measurement that was unpacked, so joined without asking what they hold."""
+    state, seq, epoch = out.measured
+    head = STATE_HEAD.pack(state.t, seq, out.plan_seq, epoch, STATES.index(out.state))
+    return b"".join([head, *[vector.tobytes() for vector in state[1:]]])
 
 
 def unpack_tracker_state(data: bytes, n: int) -> TrackerState:

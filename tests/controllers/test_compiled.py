@@ -15,9 +15,8 @@ from numba.core.registry import CPUDispatcher
 
 from taustack.config import RobotConfig
 from taustack.controllers import filter_step, keep_out, load, monitors, plan_gate, reference
-from taustack.controllers.compiled import finite
 from taustack.controllers.load import LoadEstimate
-from taustack.controllers.monitors import OverloadMonitor, SensorMonitor
+from taustack.controllers.monitors import OverloadMonitor, SensorMonitor, finite
 from taustack.controllers.plan import Plan
 from taustack.controllers.plan_gate import velocity_of
 from taustack.controllers.reference import Reference

@@ -178,6 +178,14 @@ def test_what_is_packed_is_unpacked(robot: RobotConfig) -> None:
     assert unpack_request(pack_request(request)) == Request(t=3.0, estop=True, estop_reason="x" * 200, hold="wait", resets=7)
 
 
+def test_a_measurement_in_whole_numbers_or_single_precision_arrives_as_it_was(robot: RobotConfig) -> None:
+    """An adapter that counts in encoder steps must not be read as zeros."""
+    state = state_at(robot)._replace(q=np.arange(robot.n), dq=np.arange(robot.n)[::-1], torque=np.full(robot.n, 0.5, np.float32))
+    back = unpack_measurement(pack_measurement(Measurement(state=state)), robot.n).state
+    assert back.q.dtype == float
+    assert same(back, state)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 17, -1])
 def test_bytes_of_another_robot_or_none_are_refused(robot: RobotConfig, cut: int) -> None:
     state = state_at(robot)
