@@ -279,12 +279,12 @@ def rollout(probe: Probe) -> Any:
         assert probe.until(future.done)
         return future.result()
 
-    good = call(batch=2, horizon=5, x=x * 2, u=[0.1] * (2 * 5 * 7))
+    good = call(batch=2, horizon=5, x=x * 2, u=[0.1] * (5 * 7) + [-0.1] * (5 * 7))  # the same state, two ways
     small = call(batch=2, horizon=5, x=x, u=[0.1] * 7)
     nan = call(batch=1, horizon=1, x=[float("nan")] * 28, u=[0.0] * 7)
     return {
         "good": [good.success, len(good.states), len(good.std), max(good.std)], "small": [small.success, small.message], "nan": [nan.success, nan.message],
-        "moved": good.states[5 * 28] - good.states[0],
+        "apart": [ahead - back for ahead, back in zip(good.states[5 * 28 : 5 * 28 + 7], good.states[11 * 28 : 11 * 28 + 7])],
     }  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def test_rollouts_are_predicted_and_bad_requests_answered_with_a_reason(graph: G
     assert success
     assert states == std == 2 * 6 * 28
     assert 0 < uncertainty < 0.1
-    assert answer["moved"] > 0
+    assert min(answer["apart"]) > 0.01  # every joint; the arm itself may still be coming to rest
     assert answer["small"][0] is False
     assert "expected batch x 28" in answer["small"][1]
     assert answer["nan"] == [False, "x or u: got NaN or infinite values, expected finite ones"]
