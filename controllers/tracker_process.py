@@ -64,19 +64,19 @@ class TrackerProcess:
     def tick(self, hold: str | None = None) -> None:
         """One tick at the clock's time."""
         began = time.thread_time()
-        plans = self._plans.new()
         self.hardware.look()
         now = self.clock()
-        for data in plans:
-            try:
-                self.core.offer(unpack_plan(data))
-            except ValueError:
-                self._unreadable += 1
         signals = self._requests.signals(now, hold)
         self.core.tick(now, signals)
         tracker, newest = self.core.tracker, self.core.newest
         assert newest is not None
         self._states.write(pack_tracker_state(TrackerState(measured=newest, state=tracker.state, plan_seq=tracker.plan_seq)))
+        # For the next tick: a plan takes effect much later than it comes, so it need not weigh on the command of this one, nor be read and judged in one.
+        for data in self._plans.new():
+            try:
+                self.core.offer(unpack_plan(data))
+            except ValueError:
+                self._unreadable += 1
         self.work.add(time.thread_time() - began)
         tracker.filter.look_ahead(tracker.reference)
         if now - self._status_at >= STATUS_EVERY_S:

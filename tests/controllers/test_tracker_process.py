@@ -92,6 +92,15 @@ def test_plans_through_shared_memory_move_the_plant(pair: Pair) -> None:
     assert status["work_ms"]["p99"] > 0
 
 
+def test_a_plan_is_read_after_the_command_is_out_and_judged_by_the_next_tick(pair: Pair) -> None:
+    pair.run(0.02)
+    gate = pair.tracker.core.tracker.gate
+    pair.run(DT, speed=0.3)
+    assert gate.accepted == 0
+    pair.run(DT)
+    assert gate.accepted == 1
+
+
 def test_without_a_bridge_nothing_starts_and_what_runs_is_held(pair: Pair) -> None:
     pair.asks = {}
     pair.run(0.3, speed=0.3)

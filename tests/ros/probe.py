@@ -284,7 +284,7 @@ def rollout(probe: Probe) -> Any:
     nan = call(batch=1, horizon=1, x=[float("nan")] * 28, u=[0.0] * 7)
     return {
         "good": [good.success, len(good.states), len(good.std), max(good.std)], "small": [small.success, small.message], "nan": [nan.success, nan.message],
-        "apart": [ahead - back for ahead, back in zip(good.states[5 * 28 : 5 * 28 + 7], good.states[11 * 28 : 11 * 28 + 7])],
+        "apart": [ahead - back for ahead, back in zip(good.states[5 * 28 : 5 * 28 + 7], good.states[11 * 28 : 11 * 28 + 7], strict=True)],
     }  # fmt: skip
 
 
