@@ -20,6 +20,9 @@ from taustack.config import load_robot
 TAUSTACK = str(Path(sys.executable).with_name("taustack"))
 
 
+LIMIT_FRACTION = 0.8  # of the limits that planner and tracker use: a loaded arm pulls a slow joint beyond its reference by a larger share of its limit
+
+
 def slow_robot(name: str, joints: int, velocity: float, folder: Path) -> None:
     """Copy a robot's folder without bundles; its first joints [number] get a velocity limit [rad/s]."""
     robot = load_robot(name)
@@ -28,6 +31,7 @@ def slow_robot(name: str, joints: int, velocity: float, folder: Path) -> None:
     data = yaml.safe_load(path.read_text())
     for joint in data["joints"][:joints]:
         joint["velocity"] = velocity
+    data["limit_fraction"] = LIMIT_FRACTION
     path.write_text(yaml.safe_dump(data, sort_keys=False))
 
 
