@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +136,14 @@ def test_a_joined_bundle_is_verified_whole_and_the_model_can_be_taken_on_to_the_
     (tmp_path / "again" / "plan_tdm.onnx").write_bytes(b"other")
     with pytest.raises(BundleRefused, match=r"plan_tdm\.onnx.*sha256"):
         load_bundle(tmp_path / "again", robot)
+
+
+def test_a_joined_bundle_is_held_to_the_robot_beside_the_one_it_was_made_of(
+    written: Path, robot_copy: Callable[[Callable[[dict[str, Any]], Any]], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weaker = robot_copy(lambda data: data["joints"][0].update(torque=80.0))
+    assert main(["models", "join", str(weaker / "bundle"), str(written), "--out", str(tmp_path / "joined")]) == 2
+    assert "torque_limit" in capsys.readouterr().err
 
 
 def test_an_altered_training_or_one_of_another_robot_is_not_joined(written: Path, bundle_copy: Path, tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ def join_tdm(options: argparse.Namespace) -> int:
 
     with while_writing(options.out):
         manifest = join(options.base, options.tdm, options.out)
-    bundle = load_bundle(options.out, load_robot(robot_beside(options.out) or manifest.contract.robot))
+    robot = robot_beside(options.out) or robot_beside(options.base) or manifest.contract.robot
+    bundle = load_bundle(options.out, load_robot(robot))
     print(f"ok: {options.out} ({manifest.name}/{manifest.version}, {len(manifest.files)} files, manifest {bundle.sha256})")
     return 0
 
