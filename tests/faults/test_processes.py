@@ -102,7 +102,7 @@ def test_a_controller_that_dies_or_hangs_is_a_hold_and_is_started_anew(start: St
 def test_a_dead_supervisor_is_a_pressed_estop(start: Start, robot: RobotConfig, number: int) -> None:
     stack = start()
     at = stack.signal("supervisor", number)
-    assert stack.until(lambda: stack.status().get("estop") == "the supervisor is silent")
+    assert stack.until(lambda: stack.status().get("estop") == "the supervisor is silent"), f"{stack.status()}\n{stack.log.getvalue()[-3000:]}"
     assert stack.rests()
     trace = stack.stop()
     assert rested_after(trace, at, robot.safety.estop_timeout_s + 0.5 * SLOW)
