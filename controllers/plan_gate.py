@@ -15,7 +15,6 @@ from taustack.controllers.plan import Plan
 
 FloatArray = NDArray[np.float64]
 NO_PLAN: FloatArray = np.zeros((0, 0))
-NUMBERS = np.dtype(float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class PlanGate:
         h = len(plan.actions)
         if plan.actions.ndim != 2 or plan.actions.shape[1] != self.rules.nu or not 1 <= h <= self.rules.max_horizon:
             return "wrong_size"
-        if plan.actions.dtype != NUMBERS:
+        if plan.actions.dtype != float:
             return "wrong_type"
         if not (math.isfinite(plan.state_t + plan.effective_t + plan.dt) and plan.dt > 0):
             return "not_finite"

@@ -18,8 +18,6 @@ import yaml
 from taustack.config import load_robot
 
 TAUSTACK = str(Path(sys.executable).with_name("taustack"))
-
-
 LIMIT_FRACTION = 0.8  # of the limits that planner and tracker use: a loaded arm pulls a slow joint beyond its reference by a larger share of its limit
 
 
