@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from taustack.config import (
+    ArmGoalSpaces,
     Clearance,
+    GoalSpaceConfig,
     JointConfig,
     MPPIConfig,
     Rates,
@@ -23,7 +25,7 @@ from taustack.config import (
     Workspace,
 )
 from taustack.controllers.costs import COST_TERMS
-from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegJointConfig, LegRates, LegSafetyConfig
+from taustack.legged import FallConfig, GaitConfig, LegConfig, LeggedConfig, LegGoalSpaces, LegJointConfig, LegRates, LegSafetyConfig
 from taustack.obstacles import Obstacle
 from taustack.sim.faults import INFO, Fault
 from taustack.sim.legged_scenario import LeggedScenario
@@ -37,13 +39,13 @@ FAULTS = PATH.with_name("faults.md")
 SECTIONS: dict[str, tuple[str, tuple[type[StrictModel], ...]]] = {
     "robot.yaml": (
         "`robots/<name>/robot.yaml`; all limits as the maker states them.",
-        (RobotConfig, JointConfig, Rates, Workspace, Clearance, Sphere, SafetyConfig),
+        (RobotConfig, JointConfig, Rates, Workspace, Clearance, Sphere, SafetyConfig, ArmGoalSpaces, GoalSpaceConfig),
     ),
     "tasks/*.yaml": ("`robots/<name>/tasks/<task>.yaml`.", (TaskConfig, SuccessConfig, MPPIConfig, SubgoalConfig, Obstacle, Region)),
     "scenarios": ("`sim/scenarios/*.yaml`, or any path given to `--scenario`.", (Scenario, Fault)),
     "robot.yaml of a robot on legs": (
         "`robots/<name>/robot.yaml` with `legs`; joints come leg by leg.",
-        (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates, LegSafetyConfig),
+        (LeggedConfig, LegJointConfig, LegConfig, GaitConfig, FallConfig, LegRates, LegSafetyConfig, LegGoalSpaces),
     ),
     "tasks/*.yaml of a robot on legs": ("`robots/<name>/tasks/<task>.yaml`.", (WalkTaskConfig, WalkMPPIConfig)),
     "scenarios of a robot on legs": ("`sim/scenarios/legged/*.yaml`, or any path given to `--scenario`.", (LeggedScenario,)),

@@ -1,4 +1,4 @@
-"""How fast a TDM learns to reach, beside DDPG, DDPG + HER and its own ablations:
+"""How fast a TDM learns to reach, beside DDPG, DDPG + HER, an ensemble under MPPI and its own ablations:
 `python bench/tdm/reach.py planar_reacher --steps 20000 --seeds 0 1 2 --json F --picture P`.
 
 Every row has the same episodes, networks, batch and updates a step; DDPG and HER are those of stable-baselines3 with minus the
@@ -21,11 +21,14 @@ from taustack.models.tdm.train import Schedule
 from taustack.pool import Workers, run_all
 
 
-def job(arguments: tuple[str, str, int, int, int, int]) -> dict[str, Any]:
+def job(wanted: Job) -> dict[str, Any]:
     """One run, as data."""
-    task, row, seed, steps, every, episodes = arguments
-    curve = run(Job(task=task, row=row, seed=seed, schedule=Schedule(steps=steps, evaluate_every=every, episodes=episodes)))
-    return {"task": task, "row": row, "seed": seed, **vars(curve)}
+    return {"task": named(wanted.task, wanted.goal_space), "row": wanted.row, "seed": wanted.seed, **vars(run(wanted))}
+
+
+def named(task: str, goal_space: str | None) -> str:
+    """How runs are kept."""
+    return f"{task} {goal_space}" if goal_space else task
 
 
 def draw(runs: list[dict[str, Any]], rows: list[str], path: Path) -> None:
@@ -50,6 +53,7 @@ def draw(runs: list[dict[str, Any]], rows: list[str], path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task")
+    parser.add_argument("--goal-space", help="of a robot (default: its first)")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--every", type=int, default=500)
     parser.add_argument("--episodes", type=int, default=25)
@@ -60,21 +64,25 @@ def main() -> int:
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     runs: list[dict[str, Any]] = json.loads(options.json.read_text()) if options.json.is_file() else []
-    done = {(r["task"], r["row"], r["seed"]) for r in runs if r["steps"][-1] == options.steps}
-    wanted = [(options.task, row, seed) for row in options.rows for seed in options.seeds if (options.task, row, seed) not in done]
+    name = named(options.task, options.goal_space)
+    done = {(r["row"], r["seed"]) for r in runs if r["task"] == name and r["steps"][-1] == options.steps}
+    schedule = Schedule(steps=options.steps, evaluate_every=options.every, episodes=options.episodes)
+    wanted = [
+        Job(task=options.task, row=row, seed=seed, schedule=schedule, goal_space=options.goal_space)
+        for row in options.rows for seed in options.seeds if (row, seed) not in done
+    ]  # fmt: skip
     batch = options.workers or 2
     for i in range(0, len(wanted), batch):
-        jobs = [(*key, options.steps, options.every, options.episodes) for key in wanted[i : i + batch]]
-        runs += run_all(job, jobs, Workers(count=batch))
+        runs += run_all(job, wanted[i : i + batch], Workers(count=batch))
         options.json.write_text(json.dumps(runs, indent=1) + "\n")
-    runs = [r for r in runs if r["task"] == options.task and r["steps"][-1] == options.steps]
-    marks = [s for s in (1000, 2000, 5000, 10_000, 20_000) if s <= options.steps]
+    runs = [r for r in runs if r["task"] == name and r["steps"][-1] == options.steps]
+    marks = sorted({s for s in (1000, 2000, 5000, 10_000, 20_000) if s % options.every == 0 and s < options.steps} | {options.steps})
     lines = []
     for row in options.rows:
         of = [r for r in runs if r["row"] == row]
         at = ["  ".join(f"{1e3 * r['distance'][r['steps'].index(mark)]:.0f}" for r in of) for mark in marks]
         lines.append([row, *at, "  ".join(f"{r['seconds'][-1]:.0f}" for r in of)])
-    print(table(["mean final distance [mm], by seed", *[f"{mark} steps" for mark in marks], "seconds"], lines))
+    print(table(["mean final distance by seed [mm, or thousandths of the goal's unit]", *[f"{mark} steps" for mark in marks], "seconds"], lines))
     if options.picture:
         draw(runs, options.rows, options.picture)
     return 0

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taustack.controllers.walk_laws import velocity_along
 from taustack.errors import BadInput
+from taustack.kinematics import KinematicChain
 from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.task import GoalTask
 from taustack.models.tdm.train import Curve, Schedule, final_distances, train
 from taustack.sim.tdm_tasks.catalogue import make_task
+from taustack.sim.tdm_tasks.legs import BasePosition, BaseVelocity
+from taustack.tdm_layout import TDMLayout
+from taustack.tdm_legs import HEADING
 
 FloatArray = NDArray[np.float64]
+Act = Callable[[FloatArray, FloatArray, int], FloatArray]
 FULL = TDMConfig(learner="ddpg", actor_rate=1e-3, final_rates=0.1)
 PLAIN = TDMConfig(learner="ddpg", final_rates=0.1)
 TDMS = {
@@ -29,27 +36,37 @@ TDMS = {
 }
 WITHOUT_KINEMATICS = ("tdm without kinematics", "tdm without kinematics, td3", "tdm raw f")
 BASELINES = ("ddpg", "ddpg + her")
-NOTHING_LEARNED = "kinematics alone"
-ROWS = (NOTHING_LEARNED, *TDMS, *BASELINES)
+NOTHING_LEARNED = "no learning"
+MODEL_BASED = "ensemble + mppi"
+ROWS = (NOTHING_LEARNED, *TDMS, *BASELINES, MODEL_BASED)
 DAMPING_M = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to train."""
+    """What to train; the goal space is a robot's, None for its first."""
 
     task: str
     row: str
     seed: int
     schedule: Schedule
     tau_max: int = 15
+    goal_space: str | None = None
+
+    def make(self) -> GoalTask:
+        """The task, anew."""
+        return make_task(self.task, self.tau_max, goal_space=self.goal_space)
 
 
 def run(job: Job) -> Curve:
     """Train and look; every row sees the same starts and goals in its evaluations."""
-    task = make_task(job.task, job.tau_max)
+    task = job.make()
     if job.row == NOTHING_LEARNED:
-        return kinematics_alone(task, job)
+        return not_learned(task, job)
+    if job.row == MODEL_BASED:
+        from model_based import ensemble_and_mppi
+
+        return ensemble_and_mppi(task, job.make(), job.schedule, job.seed)
     if job.row in WITHOUT_KINEMATICS:
         task = Stripped(task)
     if job.row in TDMS:
@@ -66,17 +83,26 @@ class Stripped:
         self.reset, self.step = task.reset, task.step
 
 
-def kinematics_alone(task: GoalTask, job: Job) -> Curve:
-    """Resolved rate (Whitney 1969): damped least squares to the goal in the steps that are left; the same at all steps, for nothing is learned.
+def not_learned(task: GoalTask, job: Job) -> Curve:
+    """What comes of a law that is known beforehand: the same at all steps.
 
     Raises:
-        BadInput: a task without kinematics.
+        BadInput: there is none for the task.
     """
-    layout, motion = task.layout, task.layout.free_motion
-    if motion is None or motion.tip is None:
-        raise BadInput("row", "", job.row, f"another row: {task.name} says nothing of its kinematics")
-    chain, limit = motion.tip.chain, np.array(layout.action_limit)
-    at = [layout.state.index(name) for name in motion.position]
+    if isinstance(task, BasePosition | BaseVelocity):
+        act = strides(task)
+    elif task.layout.free_motion is not None and task.layout.free_motion.tip is not None:
+        act = resolved_rate(task.layout, task.layout.free_motion.tip.chain, task.layout.free_motion.position)
+    else:
+        raise BadInput("row", "", job.row, f"another row: {task.name} says nothing of how it moves")
+    found = final_distances(act, task, job.schedule.episodes, job.seed)
+    steps = list(range(job.schedule.evaluate_every, job.schedule.steps + 1, job.schedule.evaluate_every))
+    return Curve(steps=steps, distance=[float(found.mean())] * len(steps), worst=[float(found.max())] * len(steps), seconds=[0.0] * len(steps))
+
+
+def resolved_rate(layout: TDMLayout, chain: KinematicChain, positions: Sequence[str]) -> Act:
+    """Damped least squares to the goal in the steps that are left (Whitney 1969)."""
+    limit, at = np.array(layout.action_limit), [layout.state.index(name) for name in positions]
 
     def act(s: FloatArray, g: FloatArray, tau: int) -> FloatArray:
         jacobian, tip = chain.jacobian(s[at])
@@ -84,9 +110,19 @@ def kinematics_alone(task: GoalTask, job: Job) -> Curve:
         velocity = way / (layout.dt * (tau + 0.5))
         return np.asarray(velocity / max(1.0, float((np.abs(velocity) / limit).max())))
 
-    found = final_distances(act, task, job.schedule.episodes, job.seed)
-    steps = list(range(job.schedule.evaluate_every, job.schedule.steps + 1, job.schedule.evaluate_every))
-    return Curve(steps=steps, distance=[float(found.mean())] * len(steps), worst=[float(found.max())] * len(steps), seconds=[0.0] * len(steps))
+    return act
+
+
+def strides(task: BasePosition | BaseVelocity) -> Act:
+    """The strides that are known to give the goal's velocity, or the one along the way to the goal, slower before its end."""
+    limit, known = np.array(task.layout.action_limit), task.legs.strides
+    yaw = [task.layout.state.index(name) for name in HEADING] if isinstance(task, BasePosition) else []
+
+    def act(s: FloatArray, g: FloatArray, _: int) -> FloatArray:
+        wanted = velocity_along(g - s[:2], float(np.arctan2(*s[yaw])), limit) if yaw else g
+        return np.asarray(np.clip(known.command_for(wanted), -limit, limit))
+
+    return act
 
 
 def baseline(task: GoalTask, job: Job) -> Curve:
@@ -105,7 +141,7 @@ def baseline(task: GoalTask, job: Job) -> Curve:
         train_freq=1, gradient_steps=like.updates_per_step, policy_kwargs={"net_arch": list(like.hidden)}, seed=job.seed,
         action_noise=NormalActionNoise(np.zeros(na), np.full(na, like.noise_sigma)), **(hindsight if job.row == "ddpg + her" else {}),
     )  # fmt: skip
-    curve, began, looked = Curve(), time.monotonic(), make_task(job.task, job.tau_max)
+    curve, began, looked = Curve(), time.monotonic(), job.make()
     limit = np.array(task.layout.action_limit)
     for step in range(job.schedule.evaluate_every, job.schedule.steps + 1, job.schedule.evaluate_every):
         model.learn(job.schedule.evaluate_every, reset_num_timesteps=step == job.schedule.evaluate_every)

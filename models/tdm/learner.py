@@ -72,23 +72,44 @@ class TDMLearner(nn.Module):
         found: Tensor = self.reach(s, a, g, tau, self.policy.wanted(s, g, tau))
         return found
 
+    def learn(self, batch: Batch, done: float) -> float:
+        """One step when a share `done` of the training is behind it, more than 0: at rates that fall, and in the held share of it of the critic alone,
+        at rates that fall anew. The critic's loss."""
+        moving = 1.0 - self.config.held
+        if done > moving:
+            self.set_rates(self.config.final_rates ** ((done - moving) / self.config.held))
+            return self.evaluate(batch)
+        self.set_rates(self.config.final_rates ** (done / moving))
+        return self.update(batch)[0]
+
     def update(self, batch: Batch) -> tuple[float, float]:
         """One step of critic and policy; their losses."""
-        s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
+        critic_loss = self._describe(batch)
+        s, _, _, g, tau = _tensors(batch)
+        actor_loss = self._improve(s, g, tau)
+        self._follow()
+        return critic_loss, actor_loss
+
+    def evaluate(self, batch: Batch) -> float:
+        """One step of the critic alone, towards what the policy does as it is; the critic's loss."""
+        critic_loss = self._describe(batch)
+        self._follow()
+        return critic_loss
+
+    def _describe(self, batch: Batch) -> float:
+        s, a, s_next, g, tau = _tensors(batch)
         with torch.no_grad():
             wanted = self.policy.wanted(s, g, tau)
         found = self.reach.atoms(s, a, g, tau, wanted)
         if self.config.quantiles:
-            critic_loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
+            loss = self._quantile_loss(found, self._next_states(s_next, g, tau))
         else:
             unit, distance = self._unit(tau), (g - found[:, :, 0]).abs()
-            critic_loss = huber_loss(distance / unit, (self._next_distance(s_next, g, tau) / unit).expand_as(distance), reduction="sum") / len(g)
+            loss = huber_loss(distance / unit, (self._next_distance(s_next, g, tau) / unit).expand_as(distance), reduction="sum") / len(g)
         self.critic_optimiser.zero_grad(set_to_none=True)
-        critic_loss.backward()
+        loss.backward()
         self.critic_optimiser.step()
-        actor_loss = self._improve(s, g, tau)
-        self._follow()
-        return float(critic_loss.detach()), actor_loss
+        return float(loss.detach())
 
     def _next(self, s_next: Tensor, g: Tensor, tau: Tensor) -> Tensor:
         """What the targets say of s_next: f' (twins, B, atoms, ng).
@@ -159,3 +180,8 @@ class TDMLearner(nn.Module):
         ours: list[Tensor] = [*self.reach.parameters(), *self.policy.parameters()]
         theirs: list[Tensor] = [*self.target_reach.parameters(), *self.target_policy.parameters()]
         torch._foreach_lerp_(theirs, ours, self.config.polyak)
+
+
+def _tensors(batch: Batch) -> tuple[Tensor, ...]:
+    s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
+    return s, a, s_next, g, tau

@@ -68,8 +68,7 @@ def train_offline(
     began = time.monotonic() - (curve.seconds[-1] if curve.seconds else 0.0)
     losses: list[float] = []
     for update in range(first + 1, updates + 1):
-        learner.set_rates(config.final_rates ** (update / updates))
-        losses.append(learner.update(replay.sample(config.batch, config.relabel, rng))[0])
+        losses.append(learner.learn(replay.sample(config.batch, config.relabel, rng), update / updates))
         if update % LOOK_EVERY == 0 or update == updates:
             curve.steps.append(update)
             curve.distance.append(float(np.mean(losses)))

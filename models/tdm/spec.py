@@ -45,6 +45,8 @@ class TDMConfig:
     actor_rate: float = 1e-4
     final_rates: float = 1.0
     """Share of both that is left at the end; on the way they fall by the same factor in each step."""
+    held: float = 0.0
+    """Share of the steps, the last ones, in which the policy stays as it is and f alone is learned: it lags behind a policy that moves."""
     polyak: float = 0.005
     saturation_penalty: float = 1e-3
     """On the square of the policy's outputs before tanh."""

@@ -117,9 +117,8 @@ def train(
         if step == config.warmup_steps:
             learner.fit_normaliser(*replay.transitions())
         if step >= config.warmup_steps:
-            learner.set_rates(config.final_rates ** (step / schedule.steps))
             for _ in range(config.updates_per_step):
-                learner.update(replay.sample(config.batch, config.relabel, rng))
+                learner.learn(replay.sample(config.batch, config.relabel, rng), step / schedule.steps)
         if step % schedule.evaluate_every == 0 or step == schedule.steps:
             found = final_distances(learner.act, task, schedule.episodes, config.seed)
             curve.steps.append(step)

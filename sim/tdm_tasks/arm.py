@@ -16,6 +16,7 @@ from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.mjcf import chain_from_model, compile_model
 from taustack.sim.plant import MujocoPlant
 from taustack.sim.scenario import Scenario
+from taustack.sim.tdm_tasks.ticks import whole_ticks
 from taustack.tdm_arm import joint_state, layout_of, reach_layout, reach_state
 
 FloatArray = NDArray[np.float64]
@@ -49,10 +50,10 @@ class Arm:
             if not self.plant.in_collision(q) and self._keep_out.distances(q[None]).min() >= self._safety.margin:
                 return np.asarray(q)
 
-    def step(self, a: FloatArray, dt: float) -> RobotState:
-        """The state after dt [s] towards reference velocities a (n,)."""
-        slope = ramp_slope(self.robot, a, self._reference.dq, dt)
-        self._reference = follow_ramp(self.plant, self._safety, self._reference, slope, round(dt / self._safety.dt))
+    def step(self, a: FloatArray, ticks: int) -> RobotState:
+        """The state after so many ticks of the tracker towards reference velocities a (n,)."""
+        slope = ramp_slope(self.robot, a, self._reference.dq, ticks * self._safety.dt)
+        self._reference = follow_ramp(self.plant, self._safety, self._reference, slope, ticks)
         return self.plant.read()
 
 
@@ -64,6 +65,7 @@ class ArmReach:
         self.steps = steps
         self._arm = Arm(robot, scenario)
         self.layout = reach_layout(robot, self._arm.chain, tau_max)
+        self._ticks = whole_ticks(robot.folder, "end_effector_position", self.layout.dt, robot.rates.tracker_hz)
 
     def reset(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """A free configuration, and a point in front of the robot."""
@@ -71,8 +73,8 @@ class ArmReach:
         return reach_state(state), draw_goal(self._arm.plant, self._arm.chain, rng)
 
     def step(self, a: FloatArray) -> FloatArray:
-        """0.05 s."""
-        return reach_state(self._arm.step(a, self.layout.dt))
+        """dt towards velocities of the reference."""
+        return reach_state(self._arm.step(a, self._ticks))
 
 
 class ArmJoints:
@@ -82,6 +84,7 @@ class ArmJoints:
         self.name = f"{robot.name}_joints"
         self.steps = steps
         self.layout = layout_of(robot, tau_max)
+        self._ticks = whole_ticks(robot.folder, "joint_positions", self.layout.dt, robot.rates.tracker_hz)
         self._arm = Arm(robot, scenario)
 
     def reset(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -90,5 +93,5 @@ class ArmJoints:
         return np.asarray(joint_state(state.x())), self._arm.free_configuration(rng, CORNER)
 
     def step(self, a: FloatArray) -> FloatArray:
-        """0.1 s."""
-        return np.asarray(joint_state(self._arm.step(a, self.layout.dt).x()))
+        """dt towards velocities of the reference."""
+        return np.asarray(joint_state(self._arm.step(a, self._ticks).x()))

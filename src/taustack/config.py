@@ -120,6 +120,19 @@ class SafetyConfig(Timeouts):
     overload_s: Positive = Field(default=0.1, description="time at the torque limit until the robot is damped [s]")
 
 
+class GoalSpaceConfig(StrictModel):
+    """A space that goals of temporal difference models lie in."""
+
+    dt: Positive = Field(description="step of such a model [s]")
+
+
+class ArmGoalSpaces(StrictModel):
+    """What goals of an arm's temporal difference models may be."""
+
+    end_effector_position: GoalSpaceConfig = Field(default=GoalSpaceConfig(dt=0.05), description="places of the end effector [m]")
+    joint_positions: GoalSpaceConfig = Field(default=GoalSpaceConfig(dt=0.1), description="positions of the joints, which have further to go [rad]")
+
+
 class RobotConfig(StrictModel):
     """A robot, as data."""
 
@@ -134,6 +147,7 @@ class RobotConfig(StrictModel):
     workspace: Workspace = Field(description="see Workspace")
     clearance: Clearance = Field(default=Clearance(), description="see Clearance")
     safety: SafetyConfig = Field(default=SafetyConfig(), description="see SafetyConfig")
+    goal_spaces: ArmGoalSpaces = Field(default=ArmGoalSpaces(), description="see ArmGoalSpaces")
     joints: Annotated[tuple[JointConfig, ...], Field(min_length=1, description="in the order from base to tip")]
     folder: Path = Field(default=Path(), exclude=True)
 

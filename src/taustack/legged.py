@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from taustack.config import Positive, Timeouts, Vector3
+from taustack.config import GoalSpaceConfig, Positive, Timeouts, Vector3
 from taustack.errors import BadInput
 from taustack.robot_folders import has_legs, robot_folder
 from taustack.strict_yaml import StrictModel, load
@@ -102,6 +102,13 @@ class LegRates(StrictModel):
     state_hz: Positive = Field(default=100.0, description="states to those who plan [Hz]")
 
 
+class LegGoalSpaces(StrictModel):
+    """What goals of temporal difference models of a robot on legs may be."""
+
+    base_position: GoalSpaceConfig = Field(default=GoalSpaceConfig(dt=0.2), description="places of the base on the floor, where its odometry has them [m]")
+    base_velocity: GoalSpaceConfig = Field(default=GoalSpaceConfig(dt=0.2), description="forward, sideways [m/s] and turn [rad/s], means over a stride")
+
+
 class LeggedConfig(StrictModel):
     """A robot on legs, as data."""
 
@@ -115,6 +122,7 @@ class LeggedConfig(StrictModel):
     gait: GaitConfig = Field(description="see GaitConfig")
     fall: FallConfig = Field(description="see FallConfig")
     safety: LegSafetyConfig = Field(default=LegSafetyConfig(), description="see LegSafetyConfig")
+    goal_spaces: LegGoalSpaces = Field(default=LegGoalSpaces(), description="see LegGoalSpaces")
     joints: Annotated[tuple[LegJointConfig, ...], Field(min_length=PARTS, description="three a leg, in the legs' order")]
     legs: Annotated[tuple[LegConfig, ...], Field(min_length=1)]
     folder: Path = Field(default=Path(), exclude=True)

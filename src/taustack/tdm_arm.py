@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,7 @@ from taustack.layout import RobotState
 from taustack.tdm_layout import FreeMotion, TDMLayout, TipChain
 
 FloatArray = NDArray[np.float64]
-GoalSpace = Literal["end_effector_position", "joint_positions"]
 AXES = ("x", "y", "z")
-STEP_S = {"end_effector_position": 0.05, "joint_positions": 0.1}
-"""Joints have further to go: 16 steps of 0.1 s turn a joint by some 3 rad, the same of 0.05 s by half of it."""
 
 
 def layout_of(robot: RobotConfig, tau_max: int) -> TDMLayout:
@@ -26,7 +23,7 @@ def layout_of(robot: RobotConfig, tau_max: int) -> TDMLayout:
     limit, acceleration = _limits(robot)
     free = FreeMotion(velocity=tuple(f"dq_ref {n}" for n in names), acceleration=acceleration)
     return TDMLayout(
-        state=state, goal=state[-robot.n :], action=names, action_limit=limit, dt=STEP_S["joint_positions"], tau_max=tau_max, free_motion=free
+        state=state, goal=state[-robot.n :], action=names, action_limit=limit, dt=robot.goal_spaces.joint_positions.dt, tau_max=tau_max, free_motion=free
     )  # fmt: skip
 
 
@@ -39,7 +36,7 @@ def reach_layout(robot: RobotConfig, chain: KinematicChain, tau_max: int) -> TDM
         velocity=tuple(f"dq_ref {n}" for n in names), acceleration=acceleration, position=tuple(f"q {n}" for n in names), tip=TipChain.of(chain)
     )  # fmt: skip
     return TDMLayout(
-        state=state, goal=state[-3:], action=names, action_limit=limit, dt=STEP_S["end_effector_position"], tau_max=tau_max, free_motion=free
+        state=state, goal=state[-3:], action=names, action_limit=limit, dt=robot.goal_spaces.end_effector_position.dt, tau_max=tau_max, free_motion=free
     )  # fmt: skip
 
 

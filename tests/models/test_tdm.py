@@ -80,7 +80,7 @@ def test_quantiles_are_met_by_noisy_walks() -> None:
     levels, noise = (0.1, 0.5, 0.9), 0.2
     task = DoubleIntegrator(tau_max=4, steps=20, noise=noise)
     config = TDMConfig(
-        hidden=(32, 32), updates_per_step=4, learner="ddpg", quantiles=levels, relabel=WITHOUT_HINDSIGHT, final_rates=0.03, warmup_steps=300
+        hidden=(32, 32), updates_per_step=4, learner="ddpg", quantiles=levels, relabel=WITHOUT_HINDSIGHT, final_rates=0.03, held=0.4, warmup_steps=300
     )  # fmt: skip
     learner, _, _ = train(task, config, Schedule(steps=1600, evaluate_every=1600, episodes=1))
     rng, walks, below, width = np.random.default_rng(3), 1500, np.zeros(3), []
@@ -149,6 +149,23 @@ def test_the_same_seed_gives_the_same_networks_and_another_does_not(quick: Train
     for name, value in quick[0].state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
     assert not torch.equal(quick[0].reach.net.weights[0], other.reach.net.weights[0])
+
+
+def test_the_policy_stays_while_f_goes_on_to_describe_it(quick: Trained) -> None:
+    """In the held share of a training, at rates that fall anew."""
+    learner, rng = TDMLearner(quick[0].layout, dataclasses.replace(QUICK, held=0.25, final_rates=0.01)), np.random.default_rng(0)
+    learner.load_state_dict(quick[0].state_dict())
+    parts = (learner.policy, learner.reach, learner.target_policy)
+
+    def moved(done: float) -> list[bool]:
+        before = [[p.detach().clone() for p in part.parameters()] for part in parts]
+        learner.learn(quick[1].sample(QUICK.batch, QUICK.relabel, rng), done)
+        return [any(not torch.equal(p, q) for p, q in zip(part.parameters(), old, strict=True)) for part, old in zip(parts, before, strict=True)]
+
+    assert moved(0.75) == [True, True, True]
+    assert learner.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.01 * QUICK.critic_rate)
+    assert moved(0.76) == [False, True, True]  # targets still follow
+    assert learner.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.01**0.04 * QUICK.critic_rate)
 
 
 def test_a_training_that_was_killed_goes_on_to_the_same_end(quick: Trained, tmp_path: Path) -> None:

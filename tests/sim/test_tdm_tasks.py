@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from taustack.cli import main
 from taustack.config import RobotConfig
 from taustack.controllers.tdm import read_tdm
-from taustack.errors import UnknownName
+from taustack.errors import BadInput, UnknownName
 from taustack.kinematics import KinematicChain
+from taustack.legged import load_legged
 from taustack.models.tdm.spec import TDMConfig
 from taustack.models.tdm.task import GoalTask
 from taustack.models.tdm.train import Schedule
@@ -20,16 +22,20 @@ from taustack.models.tdm.train import train as train_model
 from taustack.sim.keep_out import keep_out_from_model
 from taustack.sim.mjcf import compile_model
 from taustack.sim.tdm_tasks.arm import ArmReach
-from taustack.sim.tdm_tasks.catalogue import make_task
+from taustack.sim.tdm_tasks.catalogue import OF_ARMS, OF_LEGS, make_task
 from taustack.sim.tdm_tasks.gymnasium_tasks import TASKS
+from taustack.sim.tdm_tasks.legs import BasePosition
 from taustack.sim.tdm_tasks.planar_reacher import PlanarReacher
 
+ON_LEGS = [("go2", space) for space in OF_LEGS]
+EVERY_TASK = [(name, None) for name in ("double_integrator", "planar_reacher", *TASKS)] + [("panda", space) for space in OF_ARMS] + ON_LEGS
 
-@pytest.mark.parametrize("name", ["double_integrator", "planar_reacher", "panda", *TASKS])
-def test_episodes_are_those_of_the_layout_and_of_the_seed(name: str) -> None:
+
+@pytest.mark.parametrize(("name", "goal_space"), EVERY_TASK)
+def test_episodes_are_those_of_the_layout_and_of_the_seed(name: str, goal_space: str | None) -> None:
     if name in TASKS:
         pytest.importorskip("gymnasium.envs.mujoco")
-    task = make_task(name, 15)
+    task = make_task(name, 15, goal_space=goal_space)
 
     def walk() -> np.ndarray:
         rng = np.random.default_rng(3)
@@ -78,6 +84,48 @@ def test_an_arm_shows_its_joints_and_its_end_effector(robot: RobotConfig, chain:
     q = np.arctan2(s[:n], s[n : 2 * n])
     np.testing.assert_allclose(s[list(task.layout.goal_index)], chain.position(q), atol=1e-3)  # the site is as old as one step of the simulation
     np.testing.assert_allclose(s[2 * n : 3 * n], 0.3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "goal_space"), ON_LEGS)
+def test_a_robot_on_legs_shows_where_its_strides_take_it(name: str, goal_space: str) -> None:
+    """Against the simulator's truth, which its state holds nothing of: two seconds forward, turning."""
+    task = make_task(name, 9, goal_space=goal_space)
+    s, _ = task.reset(np.random.default_rng(4))
+    index, plant = list(task.layout.goal_index), task.legs._rig.plant  # type: ignore[attr-defined]
+    strides, before = np.array([0.5, 0.0, 0.4]), plant.truth()
+    for _ in range(10):
+        s = task.step(strides)
+    truth = plant.truth()
+    if goal_space == "base_position":
+        np.testing.assert_allclose(s[index], truth.position[:2], atol=0.08)
+        assert np.linalg.norm(truth.position[:2] - before.position[:2]) > 0.4
+    else:
+        went = np.linalg.norm(truth.position[:2] - before.position[:2]) / (10 * task.layout.dt)
+        assert s[index][0] == pytest.approx(went, abs=0.15)
+        assert s[index][2] > 0.2
+
+
+def test_a_robot_that_has_fallen_stays_where_it_is() -> None:
+    task = BasePosition(load_legged("go2"))
+    task.reset(np.random.default_rng(0))
+    task.legs._rig.plant.kick(np.array([0.0, 6.0, 0.0]))
+    states = [task.step(np.zeros(3)) for _ in range(12)]
+    assert task.legs._rig.plant.fallen
+    np.testing.assert_array_equal(states[-1][:2], states[-2][:2])
+
+
+def test_a_goal_space_of_another_kind_of_robot_is_refused_with_the_choices() -> None:
+    with pytest.raises(UnknownName, match="base_position, base_velocity"):
+        make_task("go2", 15, goal_space="joint_positions")
+    with pytest.raises(UnknownName, match="end_effector_position, joint_positions"):
+        make_task("panda", 15, goal_space="base_velocity")
+
+
+def test_a_step_that_the_tracker_cannot_make_is_refused_with_file_and_key(robot_copy: Callable[..., Path]) -> None:
+    folder = robot_copy(lambda d: d["goal_spaces"].update(joint_positions={"dt": 0.0333}))
+    with pytest.raises(BadInput, match=r"a whole number of ticks of 0\.002 s") as refusal:
+        make_task(str(folder), 15, goal_space="joint_positions")
+    assert (refusal.value.key, str(folder / "robot.yaml") in str(refusal.value)) == ("goal_spaces.joint_positions.dt", True)
 
 
 def test_no_action_moves_an_arm_beyond_its_limits(robot: RobotConfig) -> None:
@@ -140,6 +188,7 @@ def test_the_command_trains_exports_draws_and_goes_on(tmp_path: Path, capsys: py
         (("--tau-max", "0"), "--tau-max: got 0, expected at least 1"),
         (("--quantiles", "0.9", "0.1"), "--quantiles: got [0.9, 0.1], expected at least two rising values"),
         (("--seed", "-1"), "--seed: got -1"),
+        (("--held", "1"), "--held: got 1.0, expected at least 0, less than 1"),
         (("--actor-rate", "0"), "--actor-rate: got 0.0, expected more than 0"),
     ],
 )

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, write_json
 from taustack.errors import BadInput
-from taustack.robot_folders import is_robot
+from taustack.robot_folders import has_legs, is_robot
 
 if TYPE_CHECKING:
     from taustack.models.tdm.learner import TDMLearner
     from taustack.models.tdm.replay import Replay
     from taustack.models.tdm.spec import TDMConfig
 
-GOAL_SPACES = ("end_effector_position", "joint_positions")
+GOAL_SPACES = ("end_effector_position", "joint_positions", "base_position", "base_velocity")
+JOINTS = "joint_positions"
 STEPS, UPDATES_FROM_LOGS = 5000, 40_000
 LARGE, SMALL = [300, 300], [128, 128]
 ONLINE_RATES, RATES_FROM_LOGS = 1.0, 0.03
 ACTOR_RATE, RATE_FOR_PLACES, RATES_FOR_PLACES = 1e-4, 1e-3, 0.1
 """A policy that is led by kinematics may learn ten times as fast as one that is led by what is learned beside it."""
+HELD_FOR_QUANTILES = 0.4
 LOOKS = (4 / 15, 9 / 15, 1.0)
 """Shares of tau_max at which a chain's links are looked at."""
 GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "checkpoint.pt"
@@ -34,8 +36,7 @@ def add(kinds: Any) -> None:
     command.add_argument(
         "--goal-space",
         choices=GOAL_SPACES,
-        default=GOAL_SPACES[0],
-        help="of a robot: what a goal is; subgoals are planned over joint_positions (default: %(default)s)",
+        help="of a robot: what a goal is; subgoals are planned over joint_positions (default: end_effector_position, on legs base_position)",
     )
     command.add_argument(
         "--from", dest="sources", type=Path, nargs="+", metavar="BAG", help="learn from these bags or datasets alone, without walking (joint_positions)"
@@ -54,6 +55,11 @@ def add(kinds: Any) -> None:
         f"{ONLINE_RATES:g}; for places of a robot {RATES_FOR_PLACES:g}; with --from {RATES_FROM_LOGS:g})",
     )
     command.add_argument("--quantiles", type=float, nargs="*", default=[], help="of the state reached, for noisy dynamics, e.g. 0.1 0.5 0.9 (default: none)")
+    command.add_argument(
+        "--held",
+        type=float,
+        help=f"share of the training, its end, in which the policy stays and f alone is learned (default: {HELD_FOR_QUANTILES:g} with --quantiles, else 0)",
+    )
     command.add_argument("--seed", type=int, default=0, help="seed (default: %(default)s)")
     command.add_argument("--evaluate-every", type=int, default=500, help="steps between two looks (default: %(default)s)")
     command.add_argument("--json", type=Path, help="write the curve to this file")
@@ -67,12 +73,13 @@ def train_tdm(options: argparse.Namespace) -> int:
 
 
 def _choose_what_was_left_open(options: argparse.Namespace) -> None:
-    places = is_robot(options.task) and options.goal_space == GOAL_SPACES[0]
+    places = is_robot(options.task) and not has_legs(options.task) and options.goal_space in (None, GOAL_SPACES[0])
     chosen = {
-        "hidden": SMALL if options.goal_space == "joint_positions" else LARGE,
+        "hidden": SMALL if options.goal_space == JOINTS else LARGE,
         "steps": UPDATES_FROM_LOGS if options.sources else STEPS,
         "learner": "ddpg" if places else "td3",
         "actor_rate": RATE_FOR_PLACES if places else ACTOR_RATE,
+        "held": HELD_FOR_QUANTILES if options.quantiles else 0.0,
         "final_rates": RATES_FROM_LOGS if options.sources else RATES_FOR_PLACES if places else ONLINE_RATES,
     }
     for name, value in chosen.items():
@@ -160,10 +167,10 @@ def from_logs(options: argparse.Namespace) -> int:
 def _config(options: argparse.Namespace) -> TDMConfig:
     from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, Relabel, TDMConfig
 
-    joints = options.goal_space == "joint_positions"
+    joints = options.goal_space == JOINTS
     return TDMConfig(
         hidden=tuple(options.hidden), updates_per_step=options.updates, learner=options.learner, quantiles=tuple(options.quantiles), seed=options.seed,
-        actor_rate=options.actor_rate, final_rates=options.final_rates, unit="spread" if joints else "reach",
+        actor_rate=options.actor_rate, final_rates=options.final_rates, held=options.held, unit="spread" if joints else "reach",
         relabel=WITHOUT_HINDSIGHT if options.quantiles else Relabel(),
     )  # fmt: skip
 
@@ -174,7 +181,7 @@ def _export(options: argparse.Namespace, learner: TDMLearner, replay: Replay, ta
     from taustack.models.tdm.export import write_tdm
     from taustack.tdm_layout import ChainSpec
 
-    if options.goal_space != "joint_positions":
+    if options.goal_space != JOINTS:
         write_tdm(options.out / GRAPH, learner, replay, task)
         return
     from taustack.config import load_robot
@@ -186,6 +193,7 @@ def _export(options: argparse.Namespace, learner: TDMLearner, replay: Replay, ta
     given = [f"--learner {options.learner}", f"--steps {options.steps}", f"--seed {options.seed}"]
     given += [f"--final-rates {options.final_rates:g}"]
     given += [f"--quantiles {' '.join(map(str, options.quantiles))}"] if options.quantiles else []
+    given += [f"--held {options.held:g}"] if options.held else []
     given += [f"--from {' '.join(map(str, options.sources))}"] if options.sources else [f"--scenario {options.scenario}"]
     command = f"taustack train tdm {robot.name} --goal-space joint_positions {' '.join(given)}"
     write_for_bundles(options.out, learner, replay, robot, chain_from_model(compile_model(robot), robot), spec, task, command)
@@ -197,10 +205,12 @@ def _check(options: argparse.Namespace) -> None:
             raise BadInput("argument", f"--{name.replace('_', '-')}", getattr(options, name), f"at least {least}")
     if min(options.hidden) < 1:
         raise BadInput("argument", "--hidden", options.hidden, "at least 1 each")
-    if options.sources and options.goal_space != "joint_positions":
-        raise BadInput("argument", "--goal-space", options.goal_space, "joint_positions, with --from")
+    if options.sources and options.goal_space != JOINTS:
+        raise BadInput("argument", "--goal-space", options.goal_space, f"{JOINTS}, with --from")
     if not 0 < options.actor_rate < 1:
         raise BadInput("argument", "--actor-rate", options.actor_rate, "more than 0, less than 1")
+    if not 0 <= options.held < 1:
+        raise BadInput("argument", "--held", options.held, "at least 0, less than 1")
     if not 0 < options.final_rates <= 1:
         raise BadInput("argument", "--final-rates", options.final_rates, "more than 0, at most 1")
     levels = options.quantiles
