@@ -144,22 +144,16 @@ class Feedback:
 
 
 def towards(goal: FloatArray, state: WalkState, most: FloatArray) -> FloatArray:
-    """See `velocity_along`; the robot stands near the goal (2,)."""
-    return velocity_along(goal - state.base.position[:2], state.base.yaw, most)
-
-
-def velocity_along(way: FloatArray, yaw: float, most: FloatArray) -> FloatArray:
-    """Velocity (3,) that leads along a way (2,) on the floor [m]: straight, turning to it, slower before its end.
+    """Velocity (3,) that leads to a place (2,) on the floor: straight to it, turning to it on the way, slower before it.
 
     Args:
-        way: to the goal.
-        yaw: heading of the robot [rad].
         most: largest forward and sideways velocity [m/s] and turn [rad/s] (3,), each without the others: together they keep to the ellipsoid.
     """
+    way = goal - state.base.position[:2]
     distance = float(np.hypot(*way))
     if distance < NEAR_M:
         return np.zeros(3)
-    heading = (np.arctan2(way[1], way[0]) - yaw + np.pi) % (2 * np.pi) - np.pi
+    heading = (np.arctan2(way[1], way[0]) - state.base.yaw + np.pi) % (2 * np.pi) - np.pi
     ahead, aside = float(np.cos(heading)), float(np.sin(heading))
     speed = min(1.0, distance / SLOW_DOWN_M) / max(abs(ahead) / most[0], abs(aside) / most[1])
     turn = 0.0 if distance < SLOW_DOWN_M / 2 else float(np.clip(2.0 * heading, -most[2], most[2]))

@@ -24,7 +24,7 @@ from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator, reached
 FloatArray = NDArray[np.float64]
 CONFIG = TDMConfig(hidden=(128, 128), updates_per_step=5, final_rates=0.03)
 LEVELS = (0.1, 0.5, 0.9)
-HELD = 0.4  # of the training: quantiles are of a policy, and lag behind one that moves
+HELD = 0.6  # of the training: quantiles are of a policy, and lag behind one that moves
 NOISE = 0.05  # deviation of the push on v in each step [m/s]
 WALKS = 4000
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from taustack.controllers.walk_laws import velocity_along
+from taustack.controllers.walk_laws import DisturbanceObserver
 from taustack.errors import BadInput
 from taustack.kinematics import KinematicChain
 from taustack.models.tdm.spec import TDMConfig
@@ -40,6 +40,7 @@ NOTHING_LEARNED = "no learning"
 MODEL_BASED = "ensemble + mppi"
 ROWS = (NOTHING_LEARNED, *TDMS, *BASELINES, MODEL_BASED)
 DAMPING_M = 0.05
+FAR_M, SLOW_S = 0.3, 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,10 @@ def not_learned(task: GoalTask, job: Job) -> Curve:
     Raises:
         BadInput: there is none for the task.
     """
-    if isinstance(task, BasePosition | BaseVelocity):
-        act = strides(task)
+    if isinstance(task, BasePosition):
+        act = strides_to(task)
+    elif isinstance(task, BaseVelocity):
+        act = strides_for(task)
     elif task.layout.free_motion is not None and task.layout.free_motion.tip is not None:
         act = resolved_rate(task.layout, task.layout.free_motion.tip.chain, task.layout.free_motion.position)
     else:
@@ -113,14 +116,31 @@ def resolved_rate(layout: TDMLayout, chain: KinematicChain, positions: Sequence[
     return act
 
 
-def strides(task: BasePosition | BaseVelocity) -> Act:
-    """The strides that are known to give the goal's velocity, or the one along the way to the goal, slower before its end."""
+def strides_to(task: BasePosition) -> Act:
+    """The strides that are known to give a velocity towards the goal, in proportion to the way that is left; the robot turns to a goal that is far."""
     limit, known = np.array(task.layout.action_limit), task.legs.strides
-    yaw = [task.layout.state.index(name) for name in HEADING] if isinstance(task, BasePosition) else []
+    sine, cosine = (task.layout.state.index(name) for name in HEADING)
 
     def act(s: FloatArray, g: FloatArray, _: int) -> FloatArray:
-        wanted = velocity_along(g - s[:2], float(np.arctan2(*s[yaw])), limit) if yaw else g
-        return np.asarray(np.clip(known.command_for(wanted), -limit, limit))
+        x, y = g - s[:2]
+        ahead, aside = s[cosine] * x + s[sine] * y, s[cosine] * y - s[sine] * x
+        turn = 2.0 * np.arctan2(aside, ahead) if np.hypot(x, y) > FAR_M else 0.0
+        return np.asarray(np.clip(known.command_for(np.array([ahead / SLOW_S, aside / SLOW_S, turn])), -limit, limit))
+
+    return act
+
+
+def strides_for(task: BaseVelocity) -> Act:
+    """The strides that are known to give the goal's velocity, and more by what the robot lately missed of it."""
+    limit, known = np.array(task.layout.action_limit), task.legs.strides
+    walked = [task.layout.state.index(name) for name in task.layout.action]
+    observer = DisturbanceObserver(task.layout.dt)
+
+    def act(s: FloatArray, g: FloatArray, _: int) -> FloatArray:
+        if not s[walked].any():  # an episode begins
+            observer.reset()
+        missed = observer.look(s[:3], known.velocity_of(s[walked]))
+        return np.asarray(np.clip(known.command_for(g - missed), -limit, limit))
 
     return act
 

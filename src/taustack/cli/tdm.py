@@ -23,7 +23,7 @@ LARGE, SMALL = [300, 300], [128, 128]
 ONLINE_RATES, RATES_FROM_LOGS = 1.0, 0.03
 ACTOR_RATE, RATE_FOR_PLACES, RATES_FOR_PLACES = 1e-4, 1e-3, 0.1
 """A policy that is led by kinematics may learn ten times as fast as one that is led by what is learned beside it."""
-HELD_FOR_QUANTILES = 0.4
+HELD_FOR_QUANTILES = 0.6
 LOOKS = (4 / 15, 9 / 15, 1.0)
 """Shares of tau_max at which a chain's links are looked at."""
 GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "checkpoint.pt"
