@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from taustack.cli.up import launch_of_kind
 from taustack.controllers.wire import reader, unpack_status
 from taustack.launching.launch_file import LaunchSpec, read_launch
 from taustack.launching.runner import Runner
+from taustack.parent import die_with_parent
 from taustack.robot_folders import default_robot, has_legs
 from taustack.shared_memory import Reader, session_folder
 
@@ -66,7 +69,11 @@ def wandering(folder: Path, seconds: float, arguments: Mapping[str, str]) -> Ite
         runner = Runner(LaunchSpec(nodes=spec.nodes, environment=spec.environment | domain), out=log)
         runner.start()
         status = reader(session_folder(runner.session), "status")
-        client = subprocess.Popen([sys.executable, str(CLIENT), str(seconds), kind], env=runner.environment, stdout=log, stderr=log)
+        client = subprocess.Popen(
+            [sys.executable, str(CLIENT), str(seconds), kind], env=runner.environment, stdout=log, stderr=log,
+            preexec_fn=partial(die_with_parent, signal.SIGTERM),
+        )  # fmt: skip
+        before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what follows happens
         try:
             yield Graph(runner, path, status)
         finally:
@@ -74,3 +81,4 @@ def wandering(folder: Path, seconds: float, arguments: Mapping[str, str]) -> Ite
             client.wait()
             runner.stop()
             status.close()
+            signal.signal(signal.SIGTERM, before)
