@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, write_json
 from taustack.errors import BadInput
-from taustack.robot_folders import has_legs, is_robot
 
 if TYPE_CHECKING:
     from taustack.models.tdm.learner import TDMLearner
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 GOAL_SPACES = ("end_effector_position", "joint_positions", "base_position", "base_velocity")
 JOINTS = "joint_positions"
 STEPS, UPDATES_FROM_LOGS = 5000, 40_000
-LARGE, SMALL = [300, 300], [128, 128]
-ONLINE_RATES, RATES_FROM_LOGS = 1.0, 0.03
-ACTOR_RATE, RATE_FOR_PLACES, RATES_FOR_PLACES = 1e-4, 1e-3, 0.1
-"""A policy that is led by kinematics may learn ten times as fast as one that is led by what is learned beside it."""
+RATES_FROM_LOGS = 0.03
+FOR_JOINTS: dict[str, Any] = {"hidden": [128, 128], "learner": "td3", "actor_rate": 1e-4, "final_rates": 1.0}
+"""Chains of subgoals are searched in 20 ms: a small network, and f is what counts in it, not the policy."""
+FOR_OTHERS: dict[str, Any] = {"hidden": [300, 300], "learner": "ddpg", "actor_rate": 1e-3, "final_rates": 0.1}
 HELD_FOR_QUANTILES = 0.6
 LOOKS = (4 / 15, 9 / 15, 1.0)
 """Shares of tau_max at which a chain's links are looked at."""
@@ -46,13 +45,12 @@ def add(kinds: Any) -> None:
     command.add_argument("--tau-max", type=int, default=15, help="most steps left to a goal (default: %(default)s)")
     command.add_argument("--updates", type=int, default=10, help="updates a step (default: %(default)s)")
     command.add_argument("--hidden", type=int, nargs="+", help="units of the hidden layers (default: 300 300; 128 128 for joint_positions)")
-    command.add_argument("--learner", choices=("td3", "ddpg"), help="with twins, or as in the paper (default: td3; ddpg for places of a robot)")
-    command.add_argument("--actor-rate", type=float, help=f"learning rate of the policy (default: {ACTOR_RATE:g}; {RATE_FOR_PLACES:g} for places of a robot)")
+    command.add_argument("--learner", choices=("td3", "ddpg"), help="with twins, or as in the paper (default: ddpg; td3 for joint_positions)")
+    command.add_argument("--actor-rate", type=float, help="learning rate of the policy (default: 1e-3; 1e-4 for joint_positions)")
     command.add_argument(
         "--final-rates",
         type=float,
-        help="share of the learning rates that is left at the end (default: "
-        f"{ONLINE_RATES:g}; for places of a robot {RATES_FOR_PLACES:g}; with --from {RATES_FROM_LOGS:g})",
+        help=f"share of the learning rates that is left at the end (default: 0.1; 1 for joint_positions; with --from {RATES_FROM_LOGS:g})",
     )
     command.add_argument("--quantiles", type=float, nargs="*", default=[], help="of the state reached, for noisy dynamics, e.g. 0.1 0.5 0.9 (default: none)")
     command.add_argument(
@@ -73,15 +71,13 @@ def train_tdm(options: argparse.Namespace) -> int:
 
 
 def _choose_what_was_left_open(options: argparse.Namespace) -> None:
-    places = is_robot(options.task) and not has_legs(options.task) and options.goal_space in (None, GOAL_SPACES[0])
     chosen = {
-        "hidden": SMALL if options.goal_space == JOINTS else LARGE,
+        **(FOR_JOINTS if options.goal_space == JOINTS else FOR_OTHERS),
         "steps": UPDATES_FROM_LOGS if options.sources else STEPS,
-        "learner": "ddpg" if places else "td3",
-        "actor_rate": RATE_FOR_PLACES if places else ACTOR_RATE,
         "held": HELD_FOR_QUANTILES if options.quantiles else 0.0,
-        "final_rates": RATES_FROM_LOGS if options.sources else RATES_FOR_PLACES if places else ONLINE_RATES,
     }
+    if options.sources:
+        chosen["final_rates"] = RATES_FROM_LOGS
     for name, value in chosen.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
