@@ -45,7 +45,9 @@ def draw(runs: list[dict[str, Any]], rows: list[str], path: Path) -> None:
             distance = np.array([r["distance"] for r in of])
             (line,) = axes.semilogy(of[0]["steps"], np.median(distance, 0), label=row)
             axes.fill_between(of[0]["steps"], distance.min(0), distance.max(0), color=line.get_color(), alpha=0.15)
-    axes.set(xlabel="steps of the task", ylabel="mean final distance [m, or the goal's unit]", title=f"{runs[0]['task']}: {len({r['seed'] for r in runs})} seeds")
+    axes.set(
+        xlabel="steps of the task", ylabel="mean final distance [m, or the goal's unit]", title=f"{runs[0]['task']}: {len({r['seed'] for r in runs})} seeds"
+    )
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
 
