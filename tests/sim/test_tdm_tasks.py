@@ -184,6 +184,10 @@ def test_the_command_trains_exports_draws_and_goes_on(tmp_path: Path, capsys: py
     ("arguments", "part"),
     [
         (("--steps", "100"), "--steps: got 100, expected more than the 500 random steps"),
+        (
+            ("--steps", "1250", "--quantiles", "0.1", "0.9"),
+            "--steps: got 1250, expected more than the 500 random steps of the warm-up, before the policy stays for the last 60 %",
+        ),
         (("--tau-max", "50"), "--tau-max: got 50, expected less than the 50 steps of an episode"),
         (("--tau-max", "0"), "--tau-max: got 0, expected at least 1"),
         (("--quantiles", "0.9", "0.1"), "--quantiles: got [0.9, 0.1], expected at least two rising values"),

@@ -95,8 +95,9 @@ def online(options: argparse.Namespace) -> int:
     if options.tau_max >= task.steps:
         raise BadInput("argument", "--tau-max", options.tau_max, f"less than the {task.steps} steps of an episode")
     config = _config(options)
-    if options.steps <= config.warmup_steps:
-        raise BadInput("argument", "--steps", options.steps, f"more than the {config.warmup_steps} random steps of the warm-up")
+    if options.steps * (1 - config.held) <= config.warmup_steps:
+        stays = f", before the policy stays for the last {100 * config.held:.0f} % (--held)" if config.held else ""
+        raise BadInput("argument", "--steps", options.steps, f"more than the {config.warmup_steps} random steps of the warm-up{stays}")
     schedule = Schedule(steps=options.steps, evaluate_every=options.evaluate_every)
     with while_writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
