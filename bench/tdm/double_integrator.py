@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from taustack.cli.output import table
 from taustack.models.tdm.learner import TDMLearner
-from taustack.models.tdm.spec import WITHOUT_HINDSIGHT, TDMConfig
+from taustack.models.tdm.spec import HELD_FOR_QUANTILES, WITHOUT_HINDSIGHT, TDMConfig
 from taustack.models.tdm.train import Schedule, train
 from taustack.sim.tdm_tasks.double_integrator import DoubleIntegrator, reached
 
 FloatArray = NDArray[np.float64]
 CONFIG = TDMConfig(hidden=(128, 128), updates_per_step=5, final_rates=0.03)
 LEVELS = (0.1, 0.5, 0.9)
-HELD = 0.6  # of the training: quantiles are of a policy, and lag behind one that moves
 NOISE = 0.05  # deviation of the push on v in each step [m/s]
 WALKS = 4000
 
@@ -62,7 +61,7 @@ def exactness(config: TDMConfig, steps: int) -> tuple[dict[str, Any], TDMLearner
 def calibration(config: TDMConfig, steps: int) -> dict[str, float]:
     """Share of noisy walks under the policy that end below each predicted quantile, over random s, g and tau."""
     task = DoubleIntegrator(noise=NOISE)
-    noisy = dataclasses.replace(config, quantiles=LEVELS, learner="ddpg", relabel=WITHOUT_HINDSIGHT, held=HELD)
+    noisy = dataclasses.replace(config, quantiles=LEVELS, learner="ddpg", relabel=WITHOUT_HINDSIGHT, held=HELD_FOR_QUANTILES)
     learner, _, _ = train(task, noisy, Schedule(steps=steps, evaluate_every=steps))
     rng = np.random.default_rng(10_000 + config.seed)
     below = np.zeros(len(LEVELS))

@@ -75,7 +75,7 @@ class Ensemble(nn.Module):
 
 
 class Planner:
-    """act(s, g, tau) by MPPI over the ensemble; a new goal, or the first step of an episode, forgets the old plan."""
+    """act(s, g, tau) by MPPI over the ensemble; a new goal forgets the old plan."""
 
     def __init__(self, ensemble: Ensemble, task: GoalTask, seed: int) -> None:
         from pytorch_mppi import MPPI
@@ -84,7 +84,7 @@ class Planner:
         limit = ensemble.limit
         self._mppi = MPPI(
             ensemble.step, self._cost, task.layout.sizes[0], torch.diag((SPREAD * limit) ** 2), num_samples=SAMPLES, horizon=task.layout.tau_max,
-            lambda_=TEMPERATURE, u_min=-limit, u_max=limit, noise_abs_cost=False,
+            lambda_=TEMPERATURE, u_min=-limit, u_max=limit,
         )  # fmt: skip
         self._ensemble = ensemble
 
@@ -110,7 +110,7 @@ def ensemble_and_mppi(task: GoalTask, looked: GoalTask, schedule: Schedule, seed
     torch.set_num_threads(1)
     config, rng = TDMConfig(seed=seed), np.random.default_rng(seed)
     ensemble, replay = Ensemble(task.layout, config), Replay(task.layout, schedule.steps // task.steps + 1, task.steps)
-    explore, curve, began = explorer(task, config, rng), Curve(), time.monotonic()
+    explore, curve, began = explorer(task.layout, rng), Curve(), time.monotonic()
     walking = Planner(ensemble, task, seed)
     for step in range(1, schedule.steps + 1):
         t = (step - 1) % task.steps
@@ -134,9 +134,9 @@ def ensemble_and_mppi(task: GoalTask, looked: GoalTask, schedule: Schedule, seed
     return curve
 
 
-def explorer(task: GoalTask, config: TDMConfig, rng: np.random.Generator) -> Callable[[int], FloatArray]:
+def explorer(layout: TDMLayout, rng: np.random.Generator) -> Callable[[int], FloatArray]:
     """Random actions, each held for five steps, as a TDM's warm-up has them."""
-    limit, held = np.array(task.layout.action_limit), np.zeros(len(task.layout.action_limit))
+    limit, held = np.array(layout.action_limit), np.zeros(len(layout.action_limit))
 
     def act(t: int) -> FloatArray:
         if t % 5 == 0:

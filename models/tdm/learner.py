@@ -84,20 +84,20 @@ class TDMLearner(nn.Module):
 
     def update(self, batch: Batch) -> tuple[float, float]:
         """One step of critic and policy; their losses."""
-        critic_loss = self._describe(batch)
-        s, _, _, g, tau = _tensors(batch)
+        s, a, s_next, g, tau = _tensors(batch)
+        critic_loss = self._describe(s, a, s_next, g, tau)
         actor_loss = self._improve(s, g, tau)
         self._follow()
         return critic_loss, actor_loss
 
     def evaluate(self, batch: Batch) -> float:
         """One step of the critic alone, towards what the policy does as it is; the critic's loss."""
-        critic_loss = self._describe(batch)
+        critic_loss = self._describe(*_tensors(batch))
         self._follow()
         return critic_loss
 
-    def _describe(self, batch: Batch) -> float:
-        s, a, s_next, g, tau = _tensors(batch)
+    def _describe(self, s: Tensor, a: Tensor, s_next: Tensor, g: Tensor, tau: Tensor) -> float:
+        """One step of the critic; its loss."""
         with torch.no_grad():
             wanted = self.policy.wanted(s, g, tau)
         found = self.reach.atoms(s, a, g, tau, wanted)
@@ -183,5 +183,5 @@ class TDMLearner(nn.Module):
 
 
 def _tensors(batch: Batch) -> tuple[Tensor, ...]:
-    s, a, s_next, g, tau = (torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))
-    return s, a, s_next, g, tau
+    """s, a, s_next, g, tau."""
+    return tuple(torch.from_numpy(v) for v in (batch.s, batch.a, batch.s_next, batch.g, batch.tau))

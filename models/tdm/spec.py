@@ -22,6 +22,9 @@ class Relabel:
 WITHOUT_HINDSIGHT = Relabel(future=0.0, buffer=0.9)
 """For quantiles: a goal that was reached later on the same path knows what the noise of its steps was, and the spread would come out too small."""
 
+HELD_FOR_QUANTILES = 0.6
+"""Share of a training with quantiles in which the policy stays (decision 30)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TDMConfig:

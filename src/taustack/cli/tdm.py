@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taustack.cli.output import table, write_json
 from taustack.errors import BadInput
+from taustack.models.tdm.spec import HELD_FOR_QUANTILES
 
 if TYPE_CHECKING:
     from taustack.models.tdm.learner import TDMLearner
@@ -22,7 +23,6 @@ RATES_FROM_LOGS = 0.03
 FOR_JOINTS: dict[str, Any] = {"hidden": [128, 128], "learner": "td3", "actor_rate": 1e-4, "final_rates": 1.0}
 """Chains of subgoals are searched in 20 ms: a small network, and f is what counts in it, not the policy."""
 FOR_OTHERS: dict[str, Any] = {"hidden": [300, 300], "learner": "ddpg", "actor_rate": 1e-3, "final_rates": 0.1}
-HELD_FOR_QUANTILES = 0.6
 LOOKS = (4 / 15, 9 / 15, 1.0)
 """Shares of tau_max at which a chain's links are looked at."""
 GRAPH, CURVE, PICTURE, CHECKPOINT = "tdm.onnx", "curve.json", "curve.png", "checkpoint.pt"
@@ -203,7 +203,7 @@ def _check(options: argparse.Namespace) -> None:
     if min(options.hidden) < 1:
         raise BadInput("argument", "--hidden", options.hidden, "at least 1 each")
     if options.sources and options.goal_space != JOINTS:
-        raise BadInput("argument", "--goal-space", options.goal_space, f"{JOINTS}, with --from")
+        raise BadInput("argument", "--goal-space", options.goal_space or "nothing", f"{JOINTS}, with --from")
     if not 0 < options.actor_rate < 1:
         raise BadInput("argument", "--actor-rate", options.actor_rate, "more than 0, less than 1")
     if not 0 <= options.held < 1:
